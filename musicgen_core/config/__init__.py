@@ -1,0 +1,1 @@
+"""Typed configuration. Importing it never imports torch; the Snakefile depends on that."""

@@ -1,0 +1,83 @@
+"""The language model and what conditions it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+SIZES: dict[str, tuple[int, int, int]] = {
+    # dim, heads, layers; all but `tiny` are MusicGen's (AudioCraft config/model/lm/model_scale)
+    "tiny": (128, 4, 4),
+    "small": (1024, 16, 24),
+    "medium": (1536, 24, 48),
+    "large": (2048, 32, 48),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """MusicGen's transformer over codebook tokens."""
+
+    size: Literal["tiny", "small", "medium", "large"] = "tiny"
+    """Sets width, heads and layers; the three keys below override it one by one."""
+
+    dim: int | None = None
+    num_heads: int | None = None
+    num_layers: int | None = None
+
+    num_codebooks: int | None = None
+    """Expected codebooks; null: the codec's. A codec that differs is an error."""
+
+    card: int | None = None
+    """Expected entries per codebook; null: the codec's. A codec that differs is an error."""
+
+    delays: tuple[int, ...] | None = None
+    """Delay in frames of each codebook; null: 0, 1, 2, ..., K-1."""
+
+    dropout: float = 0.0
+    """Dropout inside the transformer; MusicGen trains with 0."""
+
+    mask_condition_padding: bool = True
+    """Hide padded text positions from cross-attention, as transformers does. AudioCraft lets the model see them as
+    zeros; set false to continue weights that were trained so."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(dim, num_heads, num_layers) after overrides."""
+        dim, heads, layers = SIZES[self.size]
+        return self.dim or dim, self.num_heads or heads, self.num_layers or layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class LutConditionerConfig:
+    """Words hashed into a learned look-up table; needs no download."""
+
+    kind: Literal["lut"] = "lut"
+
+    num_bins: int = 1024
+    """Rows of the table; two words share a row when their SHA-256 agree modulo this."""
+
+    dim: int = 64
+    """Width of a row before it is projected to the model's width."""
+
+    max_words: int = 32
+    """Words beyond this are cut, and counted in the log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class T5ConditionerConfig:
+    """Frozen T5 or FLAN-T5 encoder followed by a learned projection."""
+
+    kind: Literal["t5"]
+
+    path: str
+    """Local folder, or a hub id that `musicgen fetch` has resolved."""
+
+    revision: str | None = None
+    """Commit hash of the hub id; required when `path` is a hub id."""
+
+    max_tokens: int = 256
+    """Longer captions are cut, and counted in the log."""
+
+
+ConditionerConfig = LutConditionerConfig | T5ConditionerConfig
