@@ -1,0 +1,160 @@
+"""`musicgen <stage>`: flags come from the stage's signature, and a stage is imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import signal
+import sys
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from musicgen_core import __version__
+from musicgen_core.stages import STAGES
+
+TOOLS: dict[str, str] = {
+    "demo-corpus": "synthesise a small captioned corpus to try the pipeline on",
+    "train-codec": "train the tiny codec that the project ships",
+    "fetch": "bring hub weights named in config.yaml into the local store (the only networked command)",
+    "schema": "write the JSON Schema of config.yaml",
+    "doctor": "print versions and devices, and what is missing",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"musicgen-core {__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in STAGES and name not in TOOLS:
+        print(f"musicgen: no command `{name}`; `musicgen --help` lists them", file=sys.stderr)
+        return 2
+    function = _function(name)
+    parser = _parser(name, function)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        values = vars(parser.parse_args(rest))
+        result = function(*_positional(name, function, values), **values)
+    except KeyboardInterrupt:
+        print(f"musicgen {name}: interrupted; nothing half-written was kept", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        if "--traceback" in rest:
+            raise
+        print(f"musicgen {name}: error: {_one_line(error)}", file=sys.stderr)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _overview() -> str:
+    width = max(map(len, [*STAGES, *TOOLS]))
+    lines = [
+        f"musicgen-core {__version__}: from a folder of music to a trained, evaluated, exported model",
+        "",
+        "Usually you run the whole chain:  snakemake --profile local",
+        "",
+        "stages, in the order of the workflow:",
+        *(f"  {name:<{width}}  {stage.summary}" for name, stage in STAGES.items()),
+        "",
+        "tools:",
+        *(f"  {name:<{width}}  {summary}" for name, summary in TOOLS.items()),
+        "",
+        "`musicgen COMMAND --help` shows a command's flags.",
+    ]
+    return "\n".join(lines)
+
+
+def _function(name: str) -> Callable[..., Any]:
+    package = "stages" if name in STAGES else "tools"
+    return importlib.import_module(f"musicgen_core.{package}.{name.replace('-', '_')}").run
+
+
+def _parser(name: str, function: Callable[..., Any]) -> argparse.ArgumentParser:
+    summary = STAGES[name].summary if name in STAGES else TOOLS[name]
+    parser = argparse.ArgumentParser(
+        prog=f"musicgen {name}",
+        description=f"{summary[0].upper()}{summary[1:]}.\n\n{inspect.getdoc(function) or ''}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    hints = get_type_hints(function)
+    for parameter in inspect.signature(function).parameters.values():
+        annotation = hints[parameter.name]
+        if parameter.name == "config":
+            parser.add_argument(
+                "--config",
+                default="config.yaml",
+                help=f"{_class(annotation).__name__} as JSON, or a config.yaml to take it from (default config.yaml)",
+            )
+            continue
+        _add_flag(parser, parameter, annotation)
+    parser.add_argument("--traceback", action="store_true", help="show the whole traceback of an error")
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, annotation: Any) -> None:
+    options: dict[str, Any] = {"required": parameter.default is inspect.Parameter.empty}
+    if not options["required"]:
+        options["default"] = parameter.default
+        options["help"] = f"default: {parameter.default}"
+    inner = [member for member in get_args(annotation) if member is not type(None)]
+    if get_origin(annotation) in (typing.Union, types.UnionType) and len(inner) == 1:
+        annotation = inner[0]
+    if annotation is bool:
+        options = {"action": argparse.BooleanOptionalAction, **options}
+    elif get_origin(annotation) in (list, tuple):
+        options |= {"nargs": "+", "type": get_args(annotation)[0]}
+    elif get_origin(annotation) is typing.Literal:
+        options["choices"] = get_args(annotation)
+    else:
+        options["type"] = annotation
+    parser.add_argument(f"--{parameter.name.replace('_', '-')}", **options)
+
+
+def _positional(name: str, function: Callable[..., Any], values: dict[str, Any]) -> list[Any]:
+    """Take `--config` out of the values and build the config that the function wants."""
+    values.pop("traceback")
+    hints = get_type_hints(function)
+    if "config" not in hints:
+        return []
+    text = values.pop("config")
+    from musicgen_core.config.load import ConfigError, from_json, load_config
+
+    cls = _class(hints["config"])
+    if text.lstrip().startswith("{"):
+        return [from_json(cls, text)]
+    root = load_config(Path(text))
+    if isinstance(root, cls):
+        return [root]
+    if name == "plan":
+        from musicgen_core.config.root import project_plan
+
+        return [project_plan(root)]
+    if name == "generate":
+        from musicgen_core.config.root import GenerateStageConfig
+
+        return [GenerateStageConfig(generation=root.generation)]
+    raise ConfigError(f"--config wants this stage's own part as JSON; `snakemake -n -p` prints it for {name}")
+
+
+def _class(annotation: Any) -> Any:
+    assert is_dataclass(annotation), annotation
+    return annotation
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}"
+    return str(error) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())
