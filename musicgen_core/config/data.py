@@ -138,5 +138,3 @@ class CodecSpec:
     @property
     def frame_rate_hz(self) -> float:
         return self.sample_rate_hz / self.hop_samples
-
-

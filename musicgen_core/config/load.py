@@ -180,8 +180,8 @@ def _merge(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in override.items():
         old = merged.get(key)
-        same_kind = isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get(
-            "kind"
+        same_kind = (
+            isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind")
         )
         merged[key] = _merge(old, value) if same_kind and isinstance(old, dict) else value
     return merged
@@ -212,15 +212,23 @@ def _check_run(run: RunConfig, where: str) -> None:
     dim, heads, _ = model.shape
     if dim % heads or (dim // heads) % 2:
         raise ConfigError(f"{where}: model.dim {dim} must be an even multiple of model.num_heads {heads}")
-    for name in ("steps", "batch_size", "segment_sec", "learning_rate", "keep_last", "ema_every_steps",
-                 "log_every_steps", "validate_every_steps", "checkpoint_every_steps", "num_valid_segments"):
+    for name in (
+        "steps",
+        "batch_size",
+        "segment_sec",
+        "learning_rate",
+        "keep_last",
+        "ema_every_steps",
+        "log_every_steps",
+        "validate_every_steps",
+        "checkpoint_every_steps",
+        "num_valid_segments",
+    ):
         if getattr(training, name) <= 0:
             raise ConfigError(f"{where}.training.{name}: {getattr(training, name)} must be above 0")
     micro = training.micro_batch_size
     if micro is not None and (micro <= 0 or training.batch_size % micro):
-        raise ConfigError(
-            f"{where}.training.micro_batch_size: {micro} must divide batch_size {training.batch_size}"
-        )
+        raise ConfigError(f"{where}.training.micro_batch_size: {micro} must divide batch_size {training.batch_size}")
     if not 0 <= training.cfg_dropout <= 1:
         raise ConfigError(f"{where}.training.cfg_dropout: {training.cfg_dropout} must lie between 0 and 1")
     if not 0 < training.min_segment_ratio <= 1:

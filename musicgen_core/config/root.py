@@ -43,8 +43,8 @@ class RootConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     runs: dict[str, dict[str, Any] | None] = field(default_factory=lambda: {"base": {}})
-    """Named runs. Each overrides keys of seed, model, conditioner, training, generation and evaluation, and may name the
-    `corpora` it uses (default: all)."""
+    """Named runs. Each overrides keys of seed, model, conditioner, training, generation and evaluation, and may name
+    the `corpora` it uses (default: all)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,9 +193,7 @@ def project_generate(run: RunConfig) -> GenerateStageConfig:
 
 
 def project_evaluate(run: RunConfig) -> EvaluateStageConfig:
-    return EvaluateStageConfig(
-        seed=run.seed, segment_sec=run.training.segment_sec, evaluation=run.evaluation
-    )
+    return EvaluateStageConfig(seed=run.seed, segment_sec=run.training.segment_sec, evaluation=run.evaluation)
 
 
 def project_report(run: RunConfig) -> ReportStageConfig:

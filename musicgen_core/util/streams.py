@@ -1,0 +1,5 @@
+"""Streams of random numbers: the second word of the Philox key, so that no two uses of a seed share draws."""
+
+SEGMENTS = 0
+CAPTION_DROPOUT = 1
+GENERATION = 2
