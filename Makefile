@@ -11,6 +11,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # No stage may reach a model hub; `musicgen fetch` alone lifts this.
 export HF_HUB_OFFLINE := 1
+# uv uses the Python that is there; it fetches none.
+export UV_PYTHON_DOWNLOADS := never
 
 RUST := $(shell find rust_loader -path rust_loader/target -prune -o -type f \( -name '*.rs' -o -name '*.cc' -o -name '*.h' -o -name 'Cargo.*' \) -print 2>/dev/null)
 

@@ -40,19 +40,19 @@ class EncodecCodec:
         self._model = model.eval().requires_grad_(False).to(device)
         self._device = device
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def latents(self, wav_BCN: torch.Tensor) -> torch.Tensor:
         check_wav(self.spec, wav_BCN)
         return self._model.encoder(wav_BCN.to(self._device))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, wav_BCN: torch.Tensor) -> torch.Tensor:
         check_wav(self.spec, wav_BCN)
         encoded = self._model.encode(wav_BCN.to(self._device), bandwidth=self._bandwidth)
         assert len(encoded.audio_codes) == 1 and encoded.audio_scales[0] is None  # read_codec_folder refuses the others
         return encoded.audio_codes[0]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, codes_BKT: torch.Tensor) -> torch.Tensor:
         check_codes(self.spec, codes_BKT)
         return self._model.decode(codes_BKT.to(self._device)[None], [None]).audio_values

@@ -94,9 +94,9 @@ class TinyEncodec(nn.Module):
             if not name.startswith("quantizer.") and not name.endswith(("weight_g", "weight_v"))
         }
         for name, module in self.named_modules():
-            if hasattr(module, "weight_g"):
-                # the forward pass leaves the composed weight in the module, but only after it ran
-                state[f"{name}.weight"] = torch._weight_norm(module.weight_v, module.weight_g, 0)
+            if hasattr(module, "weight_g"):  # arXiv 1602.07868: w = g v / |v|, one norm per slice of the first axis
+                v, g = module.weight_v, module.weight_g
+                state[f"{name}.weight"] = v * (g / v.flatten(1).norm(dim=1).view_as(g))
         state["codebooks"] = torch.stack([codebook.embed for codebook in self.codebooks()])
         return {name: tensor.detach().float().cpu().contiguous() for name, tensor in state.items()}
 
@@ -125,16 +125,16 @@ class TinyCodec:
         self._model = model.eval().requires_grad_(False).to(device)
         self._device = device
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def latents(self, wav_BCN: torch.Tensor) -> torch.Tensor:
         check_wav(self.spec, wav_BCN)
         return self._model.encoder(wav_BCN.to(self._device))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, wav_BCN: torch.Tensor) -> torch.Tensor:
         return self._model.quantizer.encode(self.latents(wav_BCN), self._model.frame_rate_hz).transpose(0, 1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, codes_BKT: torch.Tensor) -> torch.Tensor:
         check_codes(self.spec, codes_BKT)
         return self._model.decoder(self._model.quantizer.decode(codes_BKT.to(self._device).transpose(0, 1)))
