@@ -70,7 +70,7 @@ class Conditioner(nn.Module, ABC):
     def forward(self, prepared: Prepared) -> Condition:
         hidden_BLE = self.encode(prepared).to(self.output_proj.weight.dtype)
         embeddings_BLD = self.output_proj(hidden_BLE)
-        return Condition(embeddings_BLD * prepared.mask_BL[..., None], prepared.mask_BL)
+        return Condition(embeddings_BLD.masked_fill(~prepared.mask_BL[..., None], 0), prepared.mask_BL)
 
     def count_cut(self, lengths: Sequence[int], unit: str) -> None:
         """Count captions longer than `max_length`; say so at the 1st, 10th, 100th, ... one."""

@@ -106,6 +106,7 @@ class IndexStageConfig:
     """What the index of one corpus depends on."""
 
     codec_digest: str
+    card: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +180,7 @@ def project_tokenize(root: RootConfig, codec: CodecSpec) -> TokenizeStageConfig:
 
 
 def project_index(codec: CodecSpec) -> IndexStageConfig:
-    return IndexStageConfig(codec_digest=codec.digest)
+    return IndexStageConfig(codec_digest=codec.digest, card=codec.card)
 
 
 def project_train(run: RunConfig, codec: CodecSpec) -> TrainStageConfig:

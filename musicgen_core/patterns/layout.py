@@ -65,4 +65,6 @@ def delay_pattern(num_frames: int, delays: tuple[int, ...]) -> Pattern:
         raise ValueError(f"a pattern needs at least 1 frame, got {num_frames}")
     delays = check_delays(delays, len(delays))
     step_KT = np.arange(num_frames, dtype=np.int64)[None] + np.asarray(delays, dtype=np.int64)[:, None] + 1
-    return Pattern(step_KT=step_KT, num_steps=num_frames + max(delays) + 1, num_valid_steps=num_frames + 1)
+    return Pattern(
+        step_KT=step_KT, num_steps=num_frames + max(delays) + 1, num_valid_steps=num_frames + min(delays) + 1
+    )

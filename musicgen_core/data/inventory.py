@@ -1,0 +1,178 @@
+"""Take the inventory of one corpus: every audio file is used, or rejected with its reason."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from musicgen_core import native
+from musicgen_core.config.data import CorpusConfig, DataConfig
+from musicgen_core.data.captions import Captions, Note
+from musicgen_core.data.placement import place_tracks
+from musicgen_core.data.records import InventoryRecord, Music, TrackRecord
+from musicgen_core.data.scan import FoundFile, StatCache, walk
+from musicgen_core.util.log import progress
+
+AUDIO_SUFFIXES = frozenset(
+    ".wav .wave .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .m4a .mp4 .aac .mka .mkv .webm".split()
+)
+"""Endings of files that are opened as audio. What they really hold is found out by opening them."""
+
+OTHER_AUDIO_SUFFIXES = frozenset(".wma .ape .wv .mpc .ac3 .dts .amr .ra .caf .dsf .dff .tta .mid .midi".split())
+"""Audio that is not decoded here; rejected by name, so that nobody wonders where it went."""
+
+COMPANION_SUFFIXES = frozenset(
+    ".json .jsonl .txt .csv .tsv .md .html .xml .yaml .yml .pdf .rtf .nfo .cue .log .m3u .m3u8 .pls .lrc .sfv .md5 "
+    ".jpg .jpeg .png .gif .webp .bmp .tif .tiff .svg .ini .db".split()
+)
+"""Text and pictures, which lie beside music everywhere and are not even listed."""
+
+CHUNK_FILES = 64
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All files of one corpus by path, its used tracks by key, and what a person may want to mend."""
+
+    files: list[InventoryRecord]
+    tracks: list[TrackRecord]
+    notes: list[Note]
+
+
+def take_inventory(
+    name: str, corpus: CorpusConfig, data: DataConfig, cache_path: Path, skip: Path | None = None
+) -> Inventory:
+    """Scan one corpus. Only files whose size, mtime or ctime changed since the last scan are opened.
+
+    `skip` is a folder left out: results that lie inside the corpus. Raises ValueError, which names the corpus and the
+    remedy, when its folder or its table of captions is missing, no audio is usable, nothing has a caption (unless
+    allowed), no licence fits, or there are too few groups to split.
+    """
+    folder = Path(corpus.path)
+    if not folder.is_dir():
+        raise ValueError(f"corpora.{name}.path: {corpus.path!r} is not a folder; correct the path")
+    try:
+        found = walk(folder, skip)
+        cache = StatCache(cache_path)
+        captions = Captions(corpus, found, cache)
+        _read_audio(folder, found, cache, name)
+        files = _reject_duplicates([r for f in found if (r := _screen(f, cache, data)) is not None])
+        notes = captions.match(r.path for r in files if r.status == "used")
+        files, music = _gather(files, captions, cache)
+        cache.save({f.path for f in found if not (cache.get(f) or {}).get("transient")})
+        used = [r for r in files if r.status == "used"]
+        if not used:
+            raise ValueError(f"no usable audio: {_count_reasons(files) or 'the folder holds no audio file'}")
+        placed, tracks = place_tracks(corpus, data, used, music)
+    except ValueError as error:
+        raise ValueError(f"corpora.{name} ({corpus.path}): {error}") from None
+    by_path = {record.path: record for record in placed}
+    return Inventory([by_path.get(r.path, r) for r in files], sorted(tracks, key=lambda track: track.track), notes)
+
+
+def _read_audio(folder: Path, found: list[FoundFile], cache: StatCache, name: str) -> None:
+    """Hash and probe the audio files that the cache does not know, in parallel."""
+    new = [f for f in found if f.suffix in AUDIO_SUFFIXES and f.size > 0 and _is_utf8(f.path) and cache.get(f) is None]
+    if new:
+        for f, facts in progress(_examine(folder, new), f"plan: reading new files of {name}", total=len(new)):
+            cache.put(f, facts)
+
+
+def _examine(folder: Path, files: list[FoundFile]) -> Iterator[tuple[FoundFile, dict[str, Any]]]:
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for i in range(0, len(files), CHUNK_FILES):
+            chunk = files[i : i + CHUNK_FILES]
+            paths = [folder / f.path for f in chunk]
+            probed = list(pool.map(_probe, paths))
+            for f, (key, error), facts in zip(chunk, native.hash_files(paths), probed, strict=True):
+                yield f, {"error": error, "transient": True} if key is None else {"key": key, **facts}
+
+
+def _probe(path: Path) -> dict[str, Any]:
+    try:
+        info = native.probe(path)
+    except native.AudioError as error:
+        return {"error": str(error).removeprefix(f"{path}: ")}
+    except OSError as error:
+        return {"error": str(error), "transient": True}
+    duration_sec = None if info.num_samples is None else info.num_samples / info.sample_rate_hz
+    return {"duration_sec": duration_sec, "tags": info.tags}
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _screen(found: FoundFile, cache: StatCache, data: DataConfig) -> InventoryRecord | None:
+    """Judge a file by itself. None: a companion of music, not worth a line."""
+    path = found.path.encode("utf-8", "backslashreplace").decode()
+
+    def reject(reason: str, detail: str, **facts: Any) -> InventoryRecord:
+        return InventoryRecord(path=path, status="rejected", reason=reason, detail=detail, **facts)
+
+    if found.suffix in COMPANION_SUFFIXES:
+        return None
+    if found.suffix in OTHER_AUDIO_SUFFIXES:
+        return reject("unsupported", f"{found.suffix} is not decoded here; convert it to flac or wav")
+    if found.suffix not in AUDIO_SUFFIXES:
+        return InventoryRecord(path=path, status="ignored", reason="not_music")
+    if path != found.path:
+        return reject("bad_name", "the name is not UTF-8; rename the file")
+    if found.size < 0:
+        return reject("unreadable", "a link that leads nowhere")
+    if found.size == 0:
+        return reject("empty", "the file has no bytes")
+    facts = cache.get(found)
+    assert facts is not None
+    if "error" in facts:
+        return reject("unreadable", facts["error"], key=facts.get("key"))
+    length = facts["duration_sec"]
+    known = {"key": facts["key"], "duration_sec": length}
+    if length is not None and length < data.min_duration_sec:
+        return reject("too_short", f"{length:.3f} s, less than data.min_duration_sec {data.min_duration_sec:g}", **known)
+    if length is not None and data.max_duration_sec is not None and length > data.max_duration_sec:
+        return reject("too_long", f"{length:.3f} s, more than data.max_duration_sec {data.max_duration_sec:g}", **known)
+    return InventoryRecord(path=path, status="used", **known)
+
+
+def _reject_duplicates(files: list[InventoryRecord]) -> list[InventoryRecord]:
+    """Of several files with the same bytes the first by path stays."""
+    first: dict[str, str] = {}
+    kept = []
+    for record in files:
+        if record.status == "used" and record.key is not None:
+            other = first.setdefault(record.key, record.path)
+            if other != record.path:
+                record = replace(record, status="rejected", reason="duplicate", detail=f"the same bytes as {other}")
+        kept.append(record)
+    return kept
+
+
+def _gather(
+    files: list[InventoryRecord], captions: Captions, cache: StatCache
+) -> tuple[list[InventoryRecord], dict[str, Music]]:
+    """Add the words; a track whose sidecar is broken is rejected, since its licence may stand in there."""
+    music: dict[str, Music] = {}
+    kept = []
+    for record in files:
+        if record.status == "used":
+            try:
+                music[record.path] = captions.gather(record.path, cache.entries[record.path][3]["tags"])
+            except ValueError as error:
+                record = replace(record, status="rejected", reason="bad_metadata", detail=str(error))
+        kept.append(record)
+    return kept, music
+
+
+def _count_reasons(files: list[InventoryRecord]) -> str:
+    counts = Counter(record.reason or "" for record in files if record.status == "rejected")
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))

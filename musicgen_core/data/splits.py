@@ -1,0 +1,60 @@
+"""Which split and which bucket a track falls into: pure functions of its group and a salt, by BLAKE3.
+
+Tracks of one group (artist, album, or the track alone) never cross splits, and adding a track moves no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+from musicgen_core import native
+from musicgen_core.data.records import Music
+
+SPLITS = ("train", "valid", "evaluate")
+
+
+def find_group(track: str, music: Music, group_by: Literal["artist", "album", "track"]) -> str:
+    """Name the group of a track. An album is told apart by its artist; without the field a track is its own group."""
+    if group_by == "artist" and music.artist:
+        return f"artist:{_fold(music.artist)}"
+    if group_by == "album" and music.album:
+        return f"album:{_fold(music.artist or '')}\n{_fold(music.album)}"
+    return f"track:{track}"
+
+
+def assign_splits(groups: Collection[str], salt: str, valid_fraction: float, evaluate_fraction: float) -> dict[str, str]:
+    """Assign each group to train, valid or evaluate.
+
+    Every group has a place u in [0, 1) by hash: u < evaluate_fraction is evaluate, the next valid_fraction is valid, the
+    rest is train. Where a small corpus would leave a split empty, the groups nearest to it by u are taken: at least one
+    group each. Raises ValueError when there are fewer than three groups.
+    """
+    ordered = sorted((hash_unit(group, f"split:{salt}"), group) for group in set(groups))
+    if len(ordered) < 3:
+        raise ValueError(
+            f"{len(ordered)} group(s) of tracks, but train, valid and evaluate need at least 3: add music by other artists, "
+            "or set group_by: track if pieces by one artist may fall on both sides"
+        )
+    num_evaluate = max(1, sum(u < evaluate_fraction for u, _ in ordered))
+    end_valid = max(num_evaluate + 1, sum(u < evaluate_fraction + valid_fraction for u, _ in ordered))
+    end_valid = min(end_valid, len(ordered) - 1)
+    num_evaluate = min(num_evaluate, end_valid - 1)
+    return {
+        group: "evaluate" if i < num_evaluate else "valid" if i < end_valid else "train"
+        for i, (_, group) in enumerate(ordered)
+    }
+
+
+def find_bucket(group: str, num_buckets: int) -> str:
+    """Name the bucket of a group, such as 00003-of-00016. The count is in the name: shards of two counts never mix."""
+    return f"{int(hash_unit(group, 'bucket') * num_buckets):05d}-of-{num_buckets:05d}"
+
+
+def hash_unit(text: str, salt: str) -> float:
+    """Hash to [0, 1), uniformly, with 53 bits."""
+    return (int(native.hash_bytes(f"{salt}\n{text}".encode())[:16], 16) >> 11) * 2.0**-53
+
+
+def _fold(name: str) -> str:
+    return " ".join(name.casefold().split())

@@ -1,0 +1,47 @@
+"""Keys and values kept between steps of generation, in buffers that are allocated once.
+
+Legend: B batch, H heads, S steps, L condition length, d head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+class LayerCache:
+    """Keys and values of one layer: those of past steps, and those of the condition, projected once."""
+
+    def __init__(self, max_steps: int) -> None:
+        self.max_steps = max_steps
+        self.keys_BHSd: Tensor | None = None
+        self.values_BHSd: Tensor | None = None
+        self.cross: tuple[Tensor, Tensor] | None = None
+
+    def append(self, keys_BHSd: Tensor, values_BHSd: Tensor, offset: int) -> tuple[Tensor, Tensor]:
+        """Store new steps at `offset`; return all steps so far."""
+        end = offset + keys_BHSd.shape[2]
+        assert end <= self.max_steps
+        if self.keys_BHSd is None or self.values_BHSd is None:
+            batch, heads, _, width = keys_BHSd.shape
+            self.keys_BHSd = keys_BHSd.new_empty(batch, heads, self.max_steps, width)
+            self.values_BHSd = torch.empty_like(self.keys_BHSd)
+        self.keys_BHSd[:, :, offset:end] = keys_BHSd
+        self.values_BHSd[:, :, offset:end] = values_BHSd
+        return self.keys_BHSd[:, :, :end], self.values_BHSd[:, :, :end]
+
+    def condition(self, project: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Keys and values of the condition, each [B, H, L, d]; `project` runs at the first call only."""
+        if self.cross is None:
+            self.cross = project()
+        return self.cross
+
+
+class Cache:
+    """State of one batch that is being generated. The condition of the first call holds for all."""
+
+    def __init__(self, num_layers: int, max_steps: int) -> None:
+        self.layers = [LayerCache(max_steps) for _ in range(num_layers)]
+        self.num_steps = 0

@@ -1,0 +1,158 @@
+"""MusicGen's language model: a causal transformer over interleaved codebook tokens (arXiv 2306.05284).
+
+Parameter names are AudioCraft's, so that its weights load without renaming; `keymap.py` has transformers' names.
+
+Legend: B batch, K codebooks, T frames, S steps, C cardinality, L condition length, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from musicgen_core.conditioners.base import Condition, Conditioner, Prepared
+from musicgen_core.conditioners.build import build_conditioner
+from musicgen_core.config.data import CodecSpec
+from musicgen_core.config.model import ConditionerConfig, ModelConfig
+from musicgen_core.lm.block import Transformer
+from musicgen_core.lm.cache import Cache
+from musicgen_core.patterns.apply import align_logits, interleave
+from musicgen_core.patterns.layout import Pattern, check_delays, delay_pattern
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Logits of each code, aligned with the codes: no further shift is needed."""
+
+    logits_BKTC: Tensor
+    """NaN where the mask is False, so that a masking mistake shows."""
+
+    mask_BKT: Tensor
+    """bool: the pattern lets the model predict this code."""
+
+
+def build_model(
+    model: ModelConfig, conditioner: ConditionerConfig, codec: CodecSpec, device: torch.device | str = "cpu"
+) -> LanguageModel:
+    """Build for a codec. The weights are NaN until `initialize` or a load fills them; on `meta` there are none.
+
+    Raises ValueError when model and codec do not fit each other, with both numbers.
+    """
+    config = resolve_model(model, codec)
+    dim, _, _ = config.shape
+    with torch.device("meta"):
+        built = LanguageModel(config, build_conditioner(conditioner, dim))
+    if torch.device(device).type == "meta":
+        return built
+    built = built.to_empty(device=device)
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.fill_(float("nan"))
+    return built
+
+
+def resolve_model(model: ModelConfig, codec: CodecSpec) -> ModelConfig:
+    """Fill in every key that the size or the codec decides. Raises ValueError with both numbers and the remedy."""
+    for key in ("num_codebooks", "card"):
+        expected, actual = getattr(model, key), getattr(codec, key)
+        if expected is not None and expected != actual:
+            raise ValueError(
+                f"model.{key} is {expected}, but codec {codec.name} has {actual}; "
+                f"set model.{key} to {actual} or null, or choose another codec"
+            )
+    dim, num_heads, num_layers = model.shape
+    if dim % num_heads or dim % 2 or dim < 4:
+        raise ValueError(f"model.dim {dim} must be even, at least 4 and a multiple of model.num_heads {num_heads}")
+    delays = check_delays(model.delays if model.delays is not None else range(codec.num_codebooks), codec.num_codebooks)
+    return replace(
+        model,
+        dim=dim,
+        num_heads=num_heads,
+        num_layers=num_layers,
+        num_codebooks=codec.num_codebooks,
+        card=codec.card,
+        delays=delays,
+    )
+
+
+class LanguageModel(nn.Module):
+    """`config` is a resolved ModelConfig: every key is set. Token id `special` = card is the start and the filler."""
+
+    def __init__(self, config: ModelConfig, conditioner: Conditioner) -> None:
+        super().__init__()
+        assert config.num_codebooks is not None
+        assert config.card is not None
+        assert config.delays is not None
+        dim, num_heads, num_layers = config.shape
+        self.config = config
+        self.num_codebooks = config.num_codebooks
+        self.card = self.special = config.card
+        self.delays = config.delays
+        self.condition_provider = ConditionProvider(conditioner)
+        self.emb = nn.ModuleList(nn.Embedding(self.card + 1, dim) for _ in range(self.num_codebooks))
+        self.transformer = Transformer(dim, num_heads, num_layers, config.dropout)
+        self.out_norm = nn.LayerNorm(dim)
+        self.linears = nn.ModuleList(nn.Linear(dim, self.card, bias=False) for _ in range(self.num_codebooks))
+
+    @property
+    def conditioner(self) -> Conditioner:
+        """The text conditioner: `conditioner(conditioner.prepare(captions).to(device))` is a Condition."""
+        found = self.condition_provider.conditioners["description"]
+        assert isinstance(found, Conditioner)
+        return found
+
+    def pattern(self, num_frames: int) -> Pattern:
+        return delay_pattern(num_frames, self.delays)
+
+    def compute_predictions(self, codes_BKT: Tensor, condition: Condition | Prepared | None) -> Predictions:
+        """Teacher forcing: codes int64 in [0, card], `card` marking padding -> the logits that predict each of them."""
+        pattern = self.pattern(codes_BKT.shape[2])
+        sequence_BKS, _ = interleave(codes_BKT, pattern, self.special, keep_only_valid=True)
+        logits_BKTC, mask_KT = align_logits(self(sequence_BKS, condition), pattern)
+        return Predictions(logits_BKTC, mask_KT.expand(codes_BKT.shape))
+
+    def forward(
+        self, sequence_BKS: Tensor, condition: Condition | Prepared | None, cache: Cache | None = None
+    ) -> Tensor:
+        """sequence_BKS int64 in [0, card] -> logits_BKSC of the step after each.
+
+        condition: Prepared captions are encoded here, inside whatever wraps the module (FSDP gathers the projection's
+        weights only here); None is unconditional and equals a batch of null captions. With a cache the sequence holds
+        new steps only, and the condition of the cache's first call is used throughout.
+        """
+        if isinstance(condition, Prepared):
+            condition = self.conditioner(condition)
+        x_BSD = sum_embeddings(self.emb, sequence_BKS)
+        source_BLD = condition.embeddings_BLD.to(x_BSD.dtype) if condition is not None else None
+        x_BSD = self.transformer(x_BSD, source_BLD, self._source_mask(condition), cache)
+        x_BSD = self.out_norm(x_BSD)
+        return torch.stack([linear(x_BSD) for linear in self.linears], dim=1)
+
+    def _source_mask(self, condition: Condition | None) -> Tensor | None:
+        """Positions that cross-attention may see, [B, 1, 1, L].
+
+        A null row has none. It sees all of its zeros instead: their values are zeros, so it receives exactly zero,
+        as in transformers, while a row without any key is NaN in some SDPA kernels.
+        """
+        if condition is None or not self.config.mask_condition_padding:
+            return None
+        mask_BL = condition.mask_BL
+        return (mask_BL | ~mask_BL.any(dim=1, keepdim=True))[:, None, None]
+
+
+class ConditionProvider(nn.Module):
+    """Holds conditioners by the attribute they read. AudioCraft's name, so that parameters are found."""
+
+    def __init__(self, description: Conditioner) -> None:
+        super().__init__()
+        self.conditioners = nn.ModuleDict({"description": description})
+
+
+def sum_embeddings(emb: nn.ModuleList, sequence_BKS: Tensor) -> Tensor:
+    """Sum over codebooks of each codebook's embedding, [B, S, D]."""
+    x_BSD = emb[0](sequence_BKS[:, 0])
+    for k in range(1, len(emb)):
+        x_BSD = x_BSD + emb[k](sequence_BKS[:, k])
+    return x_BSD

@@ -1,0 +1,167 @@
+//! Whole decode and probe: what a file is, and all its samples.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::{Error, Result};
+use crate::kernels;
+use crate::planes::Planes;
+use crate::stream::{Family, Source, Stream};
+use crate::tags::read_tags;
+
+/// Called now and then during long work; an error stops it.
+pub type Interrupt<'a> = &'a (dyn Fn() -> Result<()> + Sync);
+
+/// What a file is, without its samples.
+pub struct Info {
+    pub container: &'static str,
+    pub codec: &'static str,
+    pub sample_rate_hz: u32,
+    pub num_channels: usize,
+    /// Samples per channel after gapless trims; None where only a decode would tell (Matroska).
+    pub num_samples: Option<u64>,
+    pub tags: Vec<(String, String)>,
+}
+
+/// Planar float32 [num_channels, num_samples], row-major.
+#[derive(Debug)]
+pub struct Audio {
+    pub samples: Vec<f32>,
+    pub num_channels: usize,
+    pub sample_rate_hz: u32,
+}
+
+impl Audio {
+    pub fn num_samples(&self) -> usize {
+        self.samples.len() / self.num_channels
+    }
+}
+
+pub fn probe(source: Source<'_>) -> Result<Info> {
+    guard(&source.name(), || {
+        let mut stream = Stream::open(source, false)?;
+        let tags = read_tags(&mut stream);
+        let (container, codec) = (stream.container(), stream.codec());
+        let mut first_packet = None;
+        if stream.spec().is_none() || stream.family == Family::Aac {
+            first_packet = Some(stream.advance()?.map_or(0, |place| place.num_frames as u64));
+        }
+        let (sample_rate_hz, num_channels) =
+            stream.spec().ok_or_else(|| Error::corrupt(&stream.name, "holds no audio"))?;
+        let num_samples = match (stream.declared_samples(), stream.family, first_packet) {
+            (Some(samples), _, _) => Some(samples),
+            (None, Family::Other, _) => None,
+            (None, Family::Aac, Some(frames)) => Some(frames + stream.count_samples(Some(frames))?),
+            (None, _, first) => Some(first.unwrap_or(0) + stream.count_samples(None)?),
+        };
+        Ok(Info { container, codec, sample_rate_hz, num_channels, num_samples, tags })
+    })
+}
+
+/// All samples. Fails when the file ends before its header says so, when packets are missing or cannot be decoded, and
+/// when samples are not finite.
+pub fn decode(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Audio> {
+    guard(&source.name(), || {
+        let mut stream = Stream::open(source, true)?;
+        let (planes, (sample_rate_hz, num_channels)) = read_range(&mut stream, 0, None, interrupt)?;
+        check_complete(&mut stream, planes.len() as u64)?;
+        let samples = planes.into_vec();
+        check_finite(&stream.name, &samples, num_channels, 0, sample_rate_hz)?;
+        Ok(Audio { samples, num_channels, sample_rate_hz })
+    })
+}
+
+/// Samples `start .. start + count` (to the end for None) of a stream that is at its beginning.
+pub fn read_range(
+    stream: &mut Stream<'_>,
+    start: u64,
+    count: Option<u64>,
+    interrupt: Interrupt<'_>,
+) -> Result<(Planes, (u32, usize))> {
+    let mut planes: Option<Planes> = None;
+    let mut at = 0u64; // samples passed since the beginning, skipped ones included
+    let from = start.saturating_add(stream.skip);
+    let end = count.map(|count| from.saturating_add(count));
+    while end.is_none_or(|end| at < end) {
+        interrupt()?;
+        let Some(place) = stream.advance()? else { break };
+        check_contiguous(stream, place.position, at)?;
+        let frames = place.num_frames as u64;
+        let (lo, hi) = (from.clamp(at, at + frames) - at, end.unwrap_or(u64::MAX).clamp(at, at + frames) - at);
+        let spec = stream.spec().expect("a decoded packet has a rate");
+        let planes = planes.get_or_insert_with(|| Planes::new(spec.1, expected(stream, spec.1, count)));
+        if lo < hi {
+            planes.append(&stream.name, &stream.decoded(), lo as usize, hi as usize)?;
+        }
+        at += frames;
+    }
+    let Some(spec) = stream.spec() else {
+        return Err(Error::corrupt(&stream.name, "holds no audio"));
+    };
+    let mut planes = planes.unwrap_or_else(|| Planes::new(spec.1, 0));
+    if stream.gain != 1.0 {
+        planes.scale(stream.gain);
+    }
+    Ok((planes, spec))
+}
+
+/// Runs `work`, turning a decoder's panic on hostile bytes into an error about `name`.
+pub fn guard<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("unknown");
+        Err(Error::corrupt(name, format!("the decoder gave up: {message}")))
+    })
+}
+
+pub fn check_finite(name: &str, samples: &[f32], num_channels: usize, start: u64, rate: u32) -> Result<()> {
+    let Some(index) = kernels::first_nonfinite(samples) else { return Ok(()) };
+    let num_samples = samples.len() / num_channels;
+    let at = start + (index % num_samples) as u64;
+    let message = format!(
+        "sample {at} of channel {} ({:.3} s) is {}",
+        index / num_samples,
+        at as f64 / f64::from(rate),
+        samples[index]
+    );
+    Err(Error::corrupt(name, message))
+}
+
+/// Room to start with: what the header or the caller says, but never more than the file's size makes plausible.
+fn expected(stream: &Stream<'_>, num_channels: usize, count: Option<u64>) -> usize {
+    let claim = count.unwrap_or(u64::MAX).min(stream.declared_samples().unwrap_or(0));
+    let plausible = stream.source_bytes.saturating_mul(64) / num_channels as u64;
+    claim.min(plausible).min(1 << 30) as usize
+}
+
+/// Packets of these codecs say where they belong: a gap means lost packets, which must not shift what follows.
+fn check_contiguous(stream: &Stream<'_>, position: i64, at: u64) -> Result<()> {
+    let position = position.saturating_add_unsigned(stream.skip);
+    let placed = matches!(stream.family, Family::Lossless | Family::Vorbis | Family::Opus);
+    if placed && position - stream.track.start_ts.get().max(0) > at as i64 {
+        let message = format!("packets are missing: sample {at} is followed by sample {position}");
+        return Err(Error::corrupt(&stream.name, message));
+    }
+    Ok(())
+}
+
+fn check_complete(stream: &mut Stream<'_>, decoded: u64) -> Result<()> {
+    stream.check_plausible()?;
+    if let Some(declared) = stream.declared_samples() {
+        // Encoders disagree on whether the tag's own frame counts.
+        let tolerance = if matches!(stream.family, Family::Mpeg { .. }) { 1152 } else { 0 };
+        if decoded + tolerance < declared {
+            let message = format!("truncated: {decoded} of {declared} samples are there");
+            return Err(Error::corrupt(&stream.name, message));
+        }
+    }
+    if decoded == 0 {
+        return Err(Error::corrupt(&stream.name, "holds no samples"));
+    }
+    if stream.verified() == Some(false) {
+        return Err(Error::corrupt(&stream.name, "the samples do not match the checksum in the file"));
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Planar samples that grow as they are decoded: one buffer, handed to numpy without a copy when the length was known.
+
+use symphonia::core::audio::GenericAudioBufferRef;
+
+use crate::error::{Error, Result};
+
+/// Most samples, over all channels, that one call may decode: 8 GiB of float32, 6.7 hours of 44.1 kHz stereo.
+pub const MAX_DECODED_SAMPLES: u64 = 1 << 31;
+
+/// [num_channels, len] in one allocation whose rows are `stride` apart.
+pub struct Planes {
+    data: Vec<f32>,
+    num_channels: usize,
+    stride: usize,
+    len: usize,
+}
+
+impl Planes {
+    /// Room for `expected` samples per channel; it may turn out to be wrong either way.
+    pub fn new(num_channels: usize, expected: usize) -> Self {
+        Self { data: vec![0.0; num_channels * expected], num_channels, stride: expected, len: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends frames `from..to` of a decoded buffer.
+    pub fn append(&mut self, name: &str, buffer: &GenericAudioBufferRef<'_>, from: usize, to: usize) -> Result<()> {
+        let count = to - from;
+        self.reserve(name, count)?;
+        let (len, stride) = (self.len, self.stride);
+        let mut rows: Vec<&mut [f32]> =
+            self.data.chunks_exact_mut(stride).map(|row| &mut row[len..len + count]).collect();
+        buffer.slice(from..to).copy_to_slice_planar::<f32, _>(&mut rows);
+        self.len += count;
+        Ok(())
+    }
+
+    /// Multiplies everything by `gain`.
+    pub fn scale(&mut self, gain: f32) {
+        for x in &mut self.data {
+            *x *= gain;
+        }
+    }
+
+    /// Row-major [num_channels, len].
+    pub fn into_vec(mut self) -> Vec<f32> {
+        if self.len < self.stride {
+            for channel in 1..self.num_channels {
+                let row = channel * self.stride;
+                self.data.copy_within(row..row + self.len, channel * self.len);
+            }
+            self.data.truncate(self.num_channels * self.len);
+            if self.data.len() < self.data.capacity() / 4 * 3 {
+                self.data.shrink_to_fit();
+            }
+        }
+        self.data
+    }
+
+    fn reserve(&mut self, name: &str, count: usize) -> Result<()> {
+        let needed = self.len + count;
+        if needed <= self.stride {
+            return Ok(());
+        }
+        let most = (MAX_DECODED_SAMPLES / self.num_channels as u64) as usize;
+        if needed > most {
+            let message =
+                format!("decodes to more than {most} samples x {} channels; split the file", self.num_channels);
+            return Err(Error::limit(name, message));
+        }
+        let stride = (self.stride + self.stride / 2).max(needed).max(1 << 16).min(most);
+        let mut data = vec![0.0; self.num_channels * stride];
+        for channel in 0..self.num_channels {
+            let row = &self.data[channel * self.stride..channel * self.stride + self.len];
+            data[channel * stride..channel * stride + self.len].copy_from_slice(row);
+        }
+        (self.data, self.stride) = (data, stride);
+        Ok(())
+    }
+}

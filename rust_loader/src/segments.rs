@@ -1,0 +1,90 @@
+//! Part of a file, bit-equal to the same slice of its whole decode: by seeking with a pre-roll where that is proven,
+//! from the start otherwise.
+
+use crate::decode::{Audio, Interrupt, check_finite, guard, read_range};
+use crate::error::{Error, Result};
+use crate::planes::{MAX_DECODED_SAMPLES, Planes};
+use crate::stream::{Family, Source, Stream};
+
+/// Samples to decode and drop before a segment so that the decoder's state no longer depends on where it began; None
+/// where that never holds (AAC draws noise, Opus converges but is not bit-equal) or where a seek is not exact (MPEG
+/// audio without a LAME tag: its timeline is only known by reading it).
+///
+/// Vorbis: the largest block. MP3: the bit reservoir reaches back 511 bytes (MPEG-1) or 255 (MPEG-2), at most 23 frames
+/// at 8 kb/s, and the overlap one frame more.
+fn pre_roll(family: Family) -> Option<u64> {
+    match family {
+        Family::Lossless => Some(0),
+        Family::Vorbis => Some(8192),
+        Family::Mpeg { exact_length: true } => Some(32 * 1152),
+        Family::Mpeg { exact_length: false } | Family::Opus | Family::Aac | Family::Other => None,
+    }
+}
+
+/// Samples `start .. start + count` of the file's own rate; fewer at its end, none beyond it.
+pub fn decode_segment(source: Source<'_>, start: u64, count: u64, interrupt: Interrupt<'_>) -> Result<Audio> {
+    guard(&source.name(), || {
+        let mut stream = Stream::open(source, false)?;
+        let limit = MAX_DECODED_SAMPLES / stream.spec().map_or(1, |(_, channels)| channels as u64);
+        let known = stream.declared_samples().map_or(count, |n| count.min(n.saturating_sub(start)));
+        if known > limit {
+            return Err(Error::limit(&stream.name, format!("{count} samples asked for; at most {limit} at once")));
+        }
+        let sought = read_by_seeking(&mut stream, start, count, interrupt)?;
+        let (planes, (sample_rate_hz, num_channels)) = match sought {
+            Some(found) => found,
+            None => {
+                stream = Stream::open(source, false)?;
+                read_range(&mut stream, start, Some(count), interrupt)?
+            }
+        };
+        let samples = planes.into_vec();
+        check_finite(&stream.name, &samples, num_channels, start, sample_rate_hz)?;
+        Ok(Audio { samples, num_channels, sample_rate_hz })
+    })
+}
+
+/// None when anything speaks against it: the caller then reads from the start.
+fn read_by_seeking(
+    stream: &mut Stream<'_>,
+    start: u64,
+    count: u64,
+    interrupt: Interrupt<'_>,
+) -> Result<Option<(Planes, (u32, usize))>> {
+    let (Some(pre_roll), Some(spec), Some(length)) =
+        (pre_roll(stream.family), stream.spec(), stream.declared_samples())
+    else {
+        return Ok(None);
+    };
+    if stream.track.start_ts.get() > 0 {
+        return Ok(None);
+    }
+    let end = start.saturating_add(count).min(length);
+    if start >= end {
+        return Ok(Some((Planes::new(spec.1, 0), spec)));
+    }
+    if start <= pre_roll || !stream.seek(start - pre_roll) {
+        return Ok(None);
+    }
+    let mut planes = Planes::new(spec.1, ((end - start) as usize).min(1 << 24));
+    let mut next = None; // where the coming packet must begin
+    while start + (planes.len() as u64) < end {
+        interrupt()?;
+        let Ok(Some(place)) = stream.advance() else { return Ok(None) };
+        let (position, frames) = (place.position, place.num_frames as i64);
+        if next.is_some_and(|next| next != position) || (next.is_none() && position > (start - pre_roll) as i64 + 8192)
+        {
+            return Ok(None);
+        }
+        next = Some(position + frames);
+        let wanted = (start as i64 + planes.len() as i64, end as i64);
+        let (lo, hi) = (wanted.0.max(position), wanted.1.min(position + frames));
+        if lo < hi {
+            if lo != wanted.0 {
+                return Ok(None);
+            }
+            planes.append(&stream.name, &stream.decoded(), (lo - position) as usize, (hi - position) as usize)?;
+        }
+    }
+    Ok(Some((planes, spec)))
+}

@@ -1,0 +1,314 @@
+//! One audio track of one file or byte string: opened by content (never by suffix), read packet by packet.
+
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use symphonia::core::audio::GenericAudioBufferRef;
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::registry::CodecRegistry;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType};
+use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::meta::MetadataOptions;
+use symphonia::core::units::Timestamp;
+
+use crate::error::{Error, Result};
+
+pub const MAX_CHANNELS: usize = 32;
+pub const MAX_SAMPLE_RATE_HZ: u32 = 768_000;
+
+static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
+    let mut registry = CodecRegistry::new();
+    symphonia::default::register_enabled_codecs(&mut registry);
+    registry.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
+    registry
+});
+
+/// Where encoded bytes come from.
+#[derive(Clone, Copy)]
+pub enum Source<'s> {
+    File(&'s Path),
+    Bytes { name: &'s str, data: &'s [u8] },
+}
+
+impl<'s> Source<'s> {
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Bytes { name, .. } => (*name).to_owned(),
+        }
+    }
+
+    /// The byte source and its length.
+    fn open(&self) -> Result<(Box<dyn MediaSource + 's>, u64)> {
+        match self {
+            Self::File(path) => {
+                let file = File::open(path).map_err(|e| Error::io(path, e))?;
+                let metadata = file.metadata().map_err(|e| Error::io(path, e))?;
+                if metadata.is_dir() {
+                    return Err(Error::io(path, std::io::Error::from_raw_os_error(21))); // EISDIR
+                }
+                if !metadata.is_file() {
+                    return Err(Error::unsupported(&self.name(), "not a regular file"));
+                }
+                Ok((Box::new(file), metadata.len()))
+            }
+            Self::Bytes { data, .. } => Ok((Box::new(Cursor::new(*data)), data.len() as u64)),
+        }
+    }
+}
+
+/// What a codec's timeline is like, and so what may be trusted and how a segment is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// WAV, AIFF, FLAC, ALAC: every packet stands alone and knows its position.
+    Lossless,
+    /// Vorbis in Ogg.
+    Vorbis,
+    /// Opus in Ogg.
+    Opus,
+    /// MPEG audio. `exact_length`: a LAME tag gives delay and padding.
+    Mpeg { exact_length: bool },
+    /// AAC: no gapless information is read, samples are as in the bitstream.
+    Aac,
+    /// Everything else: decoded from the start, length unknown.
+    Other,
+}
+
+pub struct Stream<'s> {
+    pub name: String,
+    pub reader: Box<dyn FormatReader + 's>,
+    pub decoder: Box<dyn AudioDecoder>,
+    pub track: Track,
+    pub family: Family,
+    /// Length of the file.
+    pub source_bytes: u64,
+    /// The same without a leading ID3v2 tag, which may hold pictures.
+    audio_bytes: u64,
+    /// Samples to drop before sample 0 (Opus pre-skip, which the decoder is told nothing of).
+    pub skip: u64,
+    /// Output gain of an Opus header.
+    pub gain: f32,
+    /// Rate and channels; from the header, or from the first decoded packet when the header is silent.
+    spec: Option<(u32, usize)>,
+    packet_bytes: u64,
+}
+
+/// A decoded packet's place: its frames (trims applied) begin at sample `position` of the track.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub position: i64,
+    pub num_frames: usize,
+}
+
+impl<'s> Stream<'s> {
+    /// `verify`: let the decoder check what it can (FLAC: the MD5 of all samples) for `verified`.
+    pub fn open(source: Source<'s>, verify: bool) -> Result<Self> {
+        let name = source.name();
+        let (mut media, source_bytes) = source.open()?;
+        let tag_bytes = id3v2_bytes(&mut media).map_err(|source| Error::Io { name: name.clone(), source })?;
+        let stream = MediaSourceStream::new(media, Default::default());
+        let reader = symphonia::default::get_probe()
+            .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
+            .map_err(|e| match Error::from_decoder(&name, "opening", e) {
+                io @ Error::Io { .. } => io,
+                Error::Limit { name, message } => Error::Limit { name, message },
+                _ => Error::unsupported(&name, "no known audio format, or damaged beyond recognition"),
+            })?;
+        let track = reader
+            .default_track(TrackType::Audio)
+            .ok_or_else(|| Error::unsupported(&name, "holds no audio track"))?
+            .clone();
+        let Some(CodecParameters::Audio(params)) = &track.codec_params else {
+            return Err(Error::unsupported(&name, "holds no audio track of a known codec"));
+        };
+        let mut params = params.clone();
+        let (skip, gain) = if params.codec == CODEC_ID_OPUS { opus_header(&mut params) } else { (0, 1.0) };
+        let decoder = CODECS
+            .make_audio_decoder(&params, &AudioDecoderOptions::default().verify(verify))
+            .map_err(|e| Error::from_decoder(&name, "opening", e))?;
+        let family = family(reader.format_info().short_name, decoder.codec_info().short_name, &track);
+        let spec = match (params.sample_rate, &params.channels) {
+            (Some(rate), Some(channels)) => Some((rate, channels.count())),
+            _ => None,
+        };
+        let audio_bytes = source_bytes.saturating_sub(tag_bytes);
+        let mut stream =
+            Self { name, reader, decoder, track, family, source_bytes, audio_bytes, skip, gain, spec, packet_bytes: 0 };
+        if let Some(spec) = stream.spec {
+            stream.check_spec(spec)?;
+        }
+        Ok(stream)
+    }
+
+    pub fn container(&self) -> &'static str {
+        self.reader.format_info().short_name
+    }
+
+    pub fn codec(&self) -> &'static str {
+        self.decoder.codec_info().short_name
+    }
+
+    /// Rate in Hz and channels, once known.
+    pub fn spec(&self) -> Option<(u32, usize)> {
+        self.spec
+    }
+
+    /// Samples per channel that the header promises, trims applied; None where no header says so reliably.
+    pub fn declared_samples(&self) -> Option<u64> {
+        match self.family {
+            Family::Aac | Family::Other | Family::Mpeg { exact_length: false } => None,
+            _ => self.track.num_frames.map(|n| n.saturating_sub(self.skip)),
+        }
+    }
+
+    /// Decodes the next packet that has frames; None at the end. The frames are in `decoded()`.
+    pub fn advance(&mut self) -> Result<Option<Place>> {
+        loop {
+            let packet = self.reader.next_packet().map_err(|e| self.error(e))?;
+            let Some(mut packet) = packet else { return Ok(None) };
+            if packet.track_id != self.track.id {
+                continue;
+            }
+            self.packet_bytes += packet.data.len() as u64;
+            if let Family::Mpeg { exact_length } = self.family {
+                let end = self.track.num_frames.filter(|_| exact_length);
+                if end.is_some_and(|end| packet.pts.get() >= end as i64) {
+                    return Ok(None); // tags and padding behind the last sample
+                }
+                if !exact_length {
+                    packet.trim_end = Default::default(); // from a length estimated by bit rate
+                }
+            }
+            let position = packet.pts.get().saturating_add_unsigned(packet.trim_start.get());
+            let decoded = self
+                .decoder
+                .decode(&packet)
+                .map(|buffer| (buffer.frames(), (buffer.spec().rate(), buffer.spec().channels().count())));
+            let (num_frames, spec) = decoded.map_err(|e| self.error_at(position, e))?;
+            if num_frames == 0 {
+                continue;
+            }
+            self.check_spec(spec)?;
+            return Ok(Some(Place { position: position.saturating_sub_unsigned(self.skip), num_frames }));
+        }
+    }
+
+    /// The frames of the packet that `advance` decoded.
+    pub fn decoded(&self) -> GenericAudioBufferRef<'_> {
+        self.decoder.last_decoded()
+    }
+
+    /// What the decoder found when it checked the whole stream; None when it cannot or was not asked to.
+    pub fn verified(&mut self) -> Option<bool> {
+        self.decoder.finalize().verify_ok
+    }
+
+    /// Positions the stream at or before `position`; false when the container cannot.
+    pub fn seek(&mut self, position: u64) -> bool {
+        let Ok(position) = i64::try_from(position + self.skip) else { return false };
+        let to = SeekTo::Timestamp { ts: Timestamp::new(position), track_id: self.track.id };
+        let found = self.reader.seek(SeekMode::Accurate, to).is_ok_and(|seeked| seeked.actual_ts.get() <= position);
+        self.decoder.reset();
+        found
+    }
+
+    /// Frames in all packets, by reading them without decoding: `frames_per_packet` each, or their own duration.
+    pub fn count_samples(&mut self, frames_per_packet: Option<u64>) -> Result<u64> {
+        let mut total = 0u64;
+        while let Some(packet) = self.reader.next_packet().map_err(|e| self.error(e))? {
+            if packet.track_id == self.track.id {
+                self.packet_bytes += packet.data.len() as u64;
+                total += frames_per_packet.unwrap_or(packet.dur.get());
+            }
+        }
+        self.check_plausible()?;
+        Ok(total)
+    }
+
+    /// A stream of bare MPEG or AAC frames is recognised by a few bits, which junk has too: most of the file must be
+    /// frames.
+    pub fn check_plausible(&self) -> Result<()> {
+        let bare = matches!(self.family, Family::Mpeg { .. }) || self.container() == "aac";
+        if bare && self.packet_bytes * 4 < self.audio_bytes {
+            let message = format!(
+                "only {} of {} bytes are {} frames; not an audio file, or damaged",
+                self.packet_bytes,
+                self.audio_bytes,
+                self.codec()
+            );
+            return Err(Error::corrupt(&self.name, message));
+        }
+        Ok(())
+    }
+
+    fn check_spec(&mut self, spec: (u32, usize)) -> Result<()> {
+        let (rate, channels) = spec;
+        if !(1..=MAX_SAMPLE_RATE_HZ).contains(&rate) {
+            let message = format!("sample rate {rate} Hz is outside 1..={MAX_SAMPLE_RATE_HZ}");
+            return Err(Error::limit(&self.name, message));
+        }
+        if !(1..=MAX_CHANNELS).contains(&channels) {
+            return Err(Error::limit(&self.name, format!("{channels} channels; at most {MAX_CHANNELS} are read")));
+        }
+        match self.spec {
+            Some(known) if known != spec => {
+                let message = format!(
+                    "changes from {} Hz x {} channels to {rate} Hz x {channels} channels midway",
+                    known.0, known.1
+                );
+                Err(Error::corrupt(&self.name, message))
+            }
+            _ => {
+                self.spec = Some(spec);
+                Ok(())
+            }
+        }
+    }
+
+    fn error(&self, error: symphonia::core::errors::Error) -> Error {
+        Error::from_decoder(&self.name, "reading", error)
+    }
+
+    fn error_at(&self, position: i64, error: symphonia::core::errors::Error) -> Error {
+        let doing = match self.spec {
+            Some((rate, _)) => format!("at {:.3} s", position as f64 / f64::from(rate)),
+            None => "at the start".to_owned(),
+        };
+        Error::from_decoder(&self.name, &doing, error)
+    }
+}
+
+fn family(container: &str, codec: &str, track: &Track) -> Family {
+    match (container, codec) {
+        ("wave" | "aiff", codec) if codec.starts_with("pcm_") => Family::Lossless,
+        ("flac", "flac") | ("isomp4", "alac") => Family::Lossless,
+        ("ogg", "vorbis") => Family::Vorbis,
+        ("ogg", "opus") => Family::Opus,
+        ("mp1" | "mp2" | "mp3", _) => Family::Mpeg { exact_length: track.delay.is_some() },
+        (_, "aac") => Family::Aac,
+        _ => Family::Other,
+    }
+}
+
+/// Takes the pre-skip and gain out of an OpusHead (RFC 7845, section 5.1), so that the decoder, which would drop at most
+/// one packet, drops nothing.
+fn opus_header(params: &mut AudioCodecParameters) -> (u64, f32) {
+    let Some(head) = params.extra_data.take().filter(|head| head.len() >= 18) else { return (0, 1.0) };
+    let pre_skip = u16::from_le_bytes([head[10], head[11]]);
+    let gain_q8_db = i16::from_le_bytes([head[16], head[17]]);
+    (u64::from(pre_skip), 10f32.powf(f32::from(gain_q8_db) / (20.0 * 256.0)))
+}
+
+/// Length of the ID3v2 tag at the start, 0 when there is none; leaves the source at its start.
+fn id3v2_bytes(media: &mut Box<dyn MediaSource + '_>) -> std::io::Result<u64> {
+    let mut head = [0u8; 10];
+    let found = media.read_exact(&mut head).is_ok() && head.starts_with(b"ID3");
+    media.seek(SeekFrom::Start(0))?;
+    let size = head[6..].iter().fold(0u64, |size, byte| size << 7 | u64::from(byte & 0x7f));
+    Ok(if found { 10 + size } else { 0 })
+}
