@@ -42,6 +42,7 @@ def count_segment_frames(segment_sec: float, codec: CodecSpec) -> int:
 class TrackTable:
     """The tracks of one split over all corpora, in the order of the manifests."""
 
+    codec: CodecSpec
     shards: list[native.TokenShards]
     """One reader per corpus."""
 
@@ -62,14 +63,14 @@ class TrackTable:
 
     def read(self, tracks_B: np.ndarray, starts_B: np.ndarray, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Cut segments -> (codes_BKT uint16, `card` where a track has ended; valid frames of each, int64 [B])."""
-        first = self.shards[0]
-        codes_BKT = np.full((len(tracks_B), first.num_codebooks, num_frames), first.card, dtype=np.uint16)
+        card = self.codec.card
+        codes_BKT = np.full((len(tracks_B), self.codec.num_codebooks, num_frames), card, dtype=np.uint16)
         num_valid_B = np.zeros(len(tracks_B), dtype=np.int64)
         for number, shard in enumerate(self.shards):
             here = np.flatnonzero(self.shard_N[tracks_B] == number)
             if len(here):
                 rows = self.row_N[tracks_B[here]]
-                codes_BKT[here], num_valid_B[here] = shard.batch(rows, starts_B[here], num_frames, first.card)
+                codes_BKT[here], num_valid_B[here] = shard.batch(rows, starts_B[here], num_frames, card)
         return codes_BKT, num_valid_B
 
 
@@ -81,13 +82,18 @@ def open_tracks(manifests: Sequence[Path], indexes: Sequence[Path], split: str, 
     """
     if len(manifests) != len(indexes) or not manifests:
         raise ValueError(f"{len(manifests)} manifest folders but {len(indexes)} token indexes; give one of each per corpus")
-    shards, numbers, rows, weights = [], [], [], []
+    shards: list[native.TokenShards] = []
+    numbers: list[int] = []
+    rows: list[int] = []
+    num_frames: list[int] = []
+    weights: list[float] = []
     keys: list[str] = []
     captions: list[str | None] = []
     for number, (folder, index) in enumerate(zip(manifests, indexes, strict=True)):
         shard = native.TokenShards(index)
         check_codec(shard, codec, index)
         shards.append(shard)
+        frames_of_row = shard.num_frames
         for record in read_manifest(Path(folder) / f"{split}.jsonl"):
             try:
                 rows.append(shard.find(record.track))
@@ -97,6 +103,7 @@ def open_tracks(manifests: Sequence[Path], indexes: Sequence[Path], split: str, 
                     "tokenise the corpus again"
                 ) from None
             numbers.append(number)
+            num_frames.append(int(frames_of_row[rows[-1]]))
             keys.append(record.track)
             captions.append(record.caption)
             weights.append(float(record.weight if record.weight is not None else 1.0))
@@ -105,10 +112,16 @@ def open_tracks(manifests: Sequence[Path], indexes: Sequence[Path], split: str, 
             f"no track in the {split} split of {', '.join(str(folder) for folder in manifests)}: with too few groups of "
             "tracks a split stays empty; add music, or group tracks one by one (corpora.*.group_by: track)"
         )
-    shard_N, row_N = np.asarray(numbers, dtype=np.int64), np.asarray(rows, dtype=np.int64)
-    num_frames_N = np.asarray([shards[s].num_frames[r] for s, r in zip(shard_N, row_N, strict=True)], dtype=np.int64)
-    weights_N = np.asarray(weights, dtype=np.float64) if len(set(weights)) > 1 else None
-    return TrackTable(shards, shard_N, row_N, num_frames_N, weights_N, keys, captions)
+    return TrackTable(
+        codec=codec,
+        shards=shards,
+        shard_N=np.asarray(numbers, dtype=np.int64),
+        row_N=np.asarray(rows, dtype=np.int64),
+        num_frames_N=np.asarray(num_frames, dtype=np.int64),
+        weights_N=np.asarray(weights, dtype=np.float64) if len(set(weights)) > 1 else None,
+        keys=keys,
+        captions=captions,
+    )
 
 
 def check_codec(shard: native.TokenShards, codec: CodecSpec, index: Path) -> None:
@@ -118,7 +131,7 @@ def check_codec(shard: native.TokenShards, codec: CodecSpec, index: Path) -> Non
             f"{index}: codes of codec {shard.codec_digest}, but the config's codec `{codec.name}` is {codec.digest}; "
             "tokenise again with this codec, or name the codec that the codes were made with"
         )
-    if (shard.num_codebooks, shard.card) != (codec.num_codebooks, codec.card):
+    if shard.num_tracks and (shard.num_codebooks, shard.card) != (codec.num_codebooks, codec.card):
         raise ValueError(
             f"{index}: {shard.num_codebooks} codebooks of {shard.card} codes, but codec `{codec.name}` has "
             f"{codec.num_codebooks} of {codec.card}; tokenise again"

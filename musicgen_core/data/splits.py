@@ -33,8 +33,8 @@ def assign_splits(groups: Collection[str], salt: str, valid_fraction: float, eva
     ordered = sorted((hash_unit(group, f"split:{salt}"), group) for group in set(groups))
     if len(ordered) < 3:
         raise ValueError(
-            f"{len(ordered)} group(s) of tracks, but train, valid and evaluate need at least 3: add music by other artists, "
-            "or set group_by: track if pieces by one artist may fall on both sides"
+            f"{len(ordered)} group(s), but train, valid and evaluate need at least 3: add music by other artists, or set "
+            "group_by: track if pieces by one artist may fall on both sides"
         )
     num_evaluate = max(1, sum(u < evaluate_fraction for u, _ in ordered))
     end_valid = max(num_evaluate + 1, sum(u < evaluate_fraction + valid_fraction for u, _ in ordered))

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PERMUTATION_STREAM = 0x45564132
+from musicgen_core.eval.figure import Figure
+from musicgen_core.util.streams import EVALUATION_PERMUTATION
+
 NUM_PERMUTATIONS = 999
 
 
@@ -41,9 +43,55 @@ class Adherence:
     num_pairs_within: int
 
     @property
-    def ratio(self) -> float:
-        """Above 1: captions move code frequencies more than the seed does."""
-        return self.between_bits / self.within_bits if self.within_bits > 0 else float("nan")
+    def ratio(self) -> float | None:
+        """Above 1: captions move code frequencies more than the seed does. None where `within_bits` is 0."""
+        return self.between_bits / self.within_bits if self.within_bits > 0 else None
+
+
+def adherence_figures(codes_PRKT: np.ndarray, card: int, seed: int) -> dict[str, Figure]:
+    """Figures over draws; draw r of every caption was made with the same randomness."""
+    found = measure_adherence(codes_PRKT, card, seed)
+    captions, draws, num_codebooks, num_frames = codes_PRKT.shape
+    samples = {"captions": captions, "draws_per_caption": draws, "tokens_per_draw": num_codebooks * num_frames}
+    pairs = {"pairs_between": found.num_pairs_between, "pairs_within": found.num_pairs_within, **samples}
+    return {
+        "differing_same_seed": Figure(
+            value=found.differing_same_seed,
+            unit="share of codes",
+            samples=samples,
+            note="Codes that change when only the caption changes, under the same seed.",
+        ),
+        "differing_same_caption": Figure(
+            value=found.differing_same_caption,
+            unit="share of codes",
+            samples=samples,
+            note="Codes that change when only the seed changes, under the same caption.",
+        ),
+        "between_captions": Figure(
+            value=found.between_bits,
+            unit="bits",
+            samples=pairs,
+            note="Jensen-Shannon divergence between code frequencies of draws with different captions and seeds.",
+        ),
+        "within_caption": Figure(
+            value=found.within_bits,
+            unit="bits",
+            samples=pairs,
+            note="The same between draws of one caption with different seeds.",
+        ),
+        "ratio": Figure(
+            value=found.ratio,
+            unit="times",
+            samples=pairs,
+            note="between_captions / within_caption; 1: the caption matters no more than the seed.",
+        ),
+        "p_value": Figure(
+            value=found.p_value,
+            unit="probability",
+            samples={"permutations": NUM_PERMUTATIONS, **samples},
+            note="How often exchanging captions among draws gives as large a difference; small: captions matter.",
+        ),
+    }
 
 
 def measure_adherence(codes_PRKT: np.ndarray, card: int, seed: int) -> Adherence:
@@ -104,11 +152,9 @@ def _contrast(bits: np.ndarray, comparable: np.ndarray, same_caption: np.ndarray
     return float(bits[comparable & ~same_caption].mean()), float(bits[comparable & same_caption].mean())
 
 
-def _permutation_p(
-    bits: np.ndarray, comparable: np.ndarray, num_captions: int, num_draws: int, seed: int
-) -> float:
+def _permutation_p(bits: np.ndarray, comparable: np.ndarray, num_captions: int, num_draws: int, seed: int) -> float:
     """Captions are exchanged among draws of the same seed, so that seeds stay balanced."""
-    random = np.random.Generator(np.random.Philox(key=np.array([seed, PERMUTATION_STREAM], dtype=np.uint64)))
+    random = np.random.Generator(np.random.Philox(key=np.array([seed, EVALUATION_PERMUTATION], dtype=np.uint64)))
 
     def gap(caption_PR: np.ndarray) -> float:
         labels = caption_PR.reshape(-1)

@@ -5,6 +5,7 @@ Legend: K codebooks, T frames, C channels, N samples.
 
 from __future__ import annotations
 
+import itertools
 import math
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -61,24 +62,34 @@ def choose_segments(
 ) -> list[Segment]:
     """At most `count` pieces of at most `segment_frames` frames; no token is in two of them.
 
-    Each track is cut into equal pieces without gap or overlap. When there are more than `count`, a hash of (seed,
-    track, start) picks: the choice for a track does not depend on which other tracks there are, nor on their order.
+    Each track is cut into equal pieces without gap or overlap. A hash of (seed, track, start) puts them in order, so
+    that the first n are a fair draw of the whole for every n, and the order does not depend on the manifests' order.
     """
+    frames = {corpus: opened.num_frames for corpus, opened in shards.items()}
     pieces = [
         (native.hash_bytes(f"{seed}:{record.track}:{start}".encode()), record, start, length)
         for record in records
-        for start, length in _cut(_frames(record, shards), segment_frames)
+        for start, length in _cut(int(frames[record.corpus][find_track(record, shards)]), segment_frames)
     ]
     pieces.sort(key=lambda piece: piece[0])
-    chosen = sorted(pieces[:count], key=lambda piece: (piece[1].corpus, piece[1].track, piece[2]))
-    return [Segment(record=record, start_frame=start, num_frames=length) for _, record, start, length in chosen]
+    return [Segment(record=record, start_frame=start, num_frames=length) for _, record, start, length in pieces[:count]]
 
 
 def read_codes(segment: Segment, shards: Mapping[str, native.TokenShards]) -> np.ndarray:
     """codes_KT, int64."""
-    corpus = shards[segment.record.corpus]
-    codes_KT = corpus.read(corpus.find(segment.record.track), segment.start_frame, segment.num_frames)
-    return codes_KT.astype(np.int64)
+    track = find_track(segment.record, shards)
+    return shards[segment.record.corpus].read(track, segment.start_frame, segment.num_frames).astype(np.int64)
+
+
+def find_track(record: ManifestRecord, shards: Mapping[str, native.TokenShards]) -> int:
+    """Number of a track in its corpus's index. ValueError when the index does not hold it."""
+    try:
+        return shards[record.corpus].find(record.track)
+    except KeyError:
+        raise ValueError(
+            f"{record.path} ({record.track}) is in the manifest of {record.corpus} but not in its token index: "
+            f"re-run the index stage"
+        ) from None
 
 
 def read_audio(segments: Sequence[Segment], audio: Sequence[Path], hop_samples: int) -> list[np.ndarray]:
@@ -98,16 +109,11 @@ def read_audio(segments: Sequence[Segment], audio: Sequence[Path], hop_samples: 
     return [wavs[i] for i in range(len(segments))]
 
 
-def _frames(record: ManifestRecord, shards: Mapping[str, native.TokenShards]) -> int:
-    corpus = shards[record.corpus]
-    return int(corpus.num_frames[corpus.find(record.track)])
-
-
 def _cut(num_frames: int, segment_frames: int) -> list[tuple[int, int]]:
     """(start, length) of the equal pieces of a track; lengths differ by one frame at most."""
     num_pieces = math.ceil(num_frames / segment_frames)
     edges = [num_frames * i // num_pieces for i in range(num_pieces + 1)] if num_pieces else []
-    return [(start, end - start) for start, end in zip(edges, edges[1:], strict=False)]
+    return [(start, end - start) for start, end in itertools.pairwise(edges)]
 
 
 def _read_bucket(path: Path, wanted: Mapping[int, Segment], hop_samples: int) -> dict[int, np.ndarray]:

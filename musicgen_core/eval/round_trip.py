@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from musicgen_core.codec.base import Codec
+from musicgen_core.codec.fidelity import log_spectral_distance_db, si_snr_db
+from musicgen_core.eval.figure import Figure, missing
 from musicgen_core.eval.spectra import decibels, magnitudes, mel_filters
 from musicgen_core.util.log import progress
 
@@ -22,12 +24,37 @@ FLOOR_DB = -80.0
 
 @dataclass(frozen=True, kw_only=True)
 class RoundTrip:
-    """Distances between audio and its reconstruction, one value per piece."""
+    """Distances between audio and its reconstruction, one value per piece that is not silent."""
 
     si_snr_db: list[float]
+    """Scale-invariant signal-to-noise ratio; higher is better. Low values are no alarm for a codec that does not keep
+    phase: listen."""
+
     log_mel_db: list[float]
     log_stft_db: list[float]
+    num_silent: int
+    """Pieces left out because all their samples are zero: a ratio to silence says nothing."""
+
     num_seconds: float
+
+
+def round_trip_figures(
+    references: Sequence[np.ndarray], outputs: Sequence[np.ndarray], sample_rate_hz: int
+) -> dict[str, Figure]:
+    """Means over pieces of wav_CN and their reconstructions."""
+    trip = measure_round_trip(references, outputs, sample_rate_hz)
+    samples = {"pieces": len(trip.si_snr_db), "silent_pieces": trip.num_silent, "seconds": round(trip.num_seconds)}
+    notes = {
+        "si_snr_db": "Scale-invariant signal-to-noise ratio; higher is better.",
+        "log_mel_db": "Mean difference of mel spectra over windows of 256 to 2048 samples; lower is better.",
+        "log_stft_db": "Root-mean-square difference of spectra over windows of 256 to 4096 samples; lower is better.",
+    }
+    if not trip.si_snr_db:
+        return {name: missing("dB", "every held-out piece is silent") for name in notes}
+    return {
+        name: Figure(value=float(np.mean(getattr(trip, name))), unit="dB", samples=samples, note=note)
+        for name, note in notes.items()
+    }
 
 
 @torch.inference_mode()
@@ -41,49 +68,30 @@ def reconstruct(codec: Codec, wavs: Sequence[np.ndarray], device: torch.device) 
     return outputs
 
 
+@torch.inference_mode()
 def measure_round_trip(
     references: Sequence[np.ndarray], outputs: Sequence[np.ndarray], sample_rate_hz: int
 ) -> RoundTrip:
     """Compare pairs of wav_CN of equal shape."""
-    pairs = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in zip(references, outputs, strict=True)]
+    pairs = [
+        (torch.from_numpy(a)[None], torch.from_numpy(b)[None])
+        for a, b in zip(references, outputs, strict=True)
+        if a.any()
+    ]
     return RoundTrip(
-        si_snr_db=[si_snr_db(a, b) for a, b in pairs],
-        log_mel_db=[log_mel_distance_db(a, b, sample_rate_hz) for a, b in pairs],
-        log_stft_db=[log_stft_distance_db(a, b) for a, b in pairs],
+        si_snr_db=[float(si_snr_db(b, a)) for a, b in pairs],
+        log_mel_db=[log_mel_distance_db(b[0], a[0], sample_rate_hz) for a, b in pairs],
+        log_stft_db=[float(log_spectral_distance_db(b, a)) for a, b in pairs],
+        num_silent=len(references) - len(pairs),
         num_seconds=sum(a.shape[-1] for a in references) / sample_rate_hz,
     )
 
 
-def si_snr_db(reference_CN: torch.Tensor, output_CN: torch.Tensor) -> float:
-    """Scale-invariant signal-to-noise ratio, mean over channels, in dB; higher is better.
-
-    Le Roux et al. 2019 (arXiv:1811.02508), zero-mean form. Held within ±100 dB, which identical audio reaches.
-    """
-    reference, output = reference_CN.double(), output_CN.double()
-    reference = reference - reference.mean(dim=-1, keepdim=True)
-    output = output - output.mean(dim=-1, keepdim=True)
-    energy = reference.square().sum(dim=-1, keepdim=True)
-    target = (output * reference).sum(dim=-1, keepdim=True) / energy.clamp_min(1e-20) * reference
-    ratio = target.square().sum(dim=-1).clamp_min(1e-20) / (output - target).square().sum(dim=-1).clamp_min(1e-20)
-    return float((10 * torch.log10(ratio)).clamp(-100, 100).mean())
-
-
-def log_mel_distance_db(reference_CN: torch.Tensor, output_CN: torch.Tensor, sample_rate_hz: int) -> float:
-    """Mean |difference| in dB of mel magnitudes above -80 dBFS, averaged over windows of 256 to 2048 samples."""
+def log_mel_distance_db(wav_CN: torch.Tensor, reference_CN: torch.Tensor, sample_rate_hz: int) -> float:
+    """Mean |difference| in dB of 64 mel magnitudes above -80 dBFS, averaged over windows of 256 to 2048 samples."""
     distances = []
     for window in WINDOWS_SAMPLES:
         filters_MF = mel_filters(sample_rate_hz, window, NUM_MELS)
-        a, b = (decibels(filters_MF @ magnitudes(wav.float(), window), FLOOR_DB) for wav in (reference_CN, output_CN))
+        a, b = (decibels(filters_MF @ magnitudes(wav, window), FLOOR_DB) for wav in (reference_CN, wav_CN))
         distances.append((a - b).abs().mean())
-    return float(torch.stack(distances).mean())
-
-
-def log_stft_distance_db(reference_CN: torch.Tensor, output_CN: torch.Tensor) -> float:
-    """The same over all STFT bins, so that high frequencies weigh more."""
-    distances = [
-        (decibels(magnitudes(reference_CN.float(), w), FLOOR_DB) - decibels(magnitudes(output_CN.float(), w), FLOOR_DB))
-        .abs()
-        .mean()
-        for w in WINDOWS_SAMPLES
-    ]
     return float(torch.stack(distances).mean())

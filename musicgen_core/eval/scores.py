@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from musicgen_core.eval.figure import Figure
+from musicgen_core.util.streams import EVALUATION_BOOTSTRAP
 
 NUM_RESAMPLES = 1000
-BOOTSTRAP_STREAM = 0x45564131
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,10 @@ def mean_figure(scores: Scores, tracks: Sequence[str], seed: int, note: str | No
     )
 
 
+def per_codebook_figure(scores: Scores, tracks: Sequence[str]) -> Figure:
+    return Figure(value=scores.per_codebook.tolist(), unit="nats per token", samples=count_samples(scores, tracks))
+
+
 def count_samples(scores: Scores, tracks: Sequence[str]) -> dict[str, int]:
     return {"segments": len(tracks), "tracks": len(set(tracks)), "tokens": int(scores.num_GK.sum())}
 
@@ -86,7 +90,7 @@ def bootstrap_interval(scores: Scores, tracks: Sequence[str], seed: int) -> tupl
     num = np.zeros((len(names), scores.num_GK.shape[1]))
     np.add.at(nll, of_segment, scores.nll_GK)
     np.add.at(num, of_segment, scores.num_GK)
-    random = np.random.Generator(np.random.Philox(key=np.array([seed, BOOTSTRAP_STREAM], dtype=np.uint64)))
+    random = np.random.Generator(np.random.Philox(key=np.array([seed, EVALUATION_BOOTSTRAP], dtype=np.uint64)))
     drawn = random.integers(0, len(names), size=(NUM_RESAMPLES, len(names)))
     drawn_num = num[drawn].sum(axis=1)
     means = (nll[drawn].sum(axis=1) / np.maximum(drawn_num, 1)).mean(axis=1)

@@ -12,9 +12,83 @@ import torch
 from torch.nn import functional
 
 from musicgen_core import native
-from musicgen_core.eval.scores import Scores
+from musicgen_core.eval.figure import Figure, missing
+from musicgen_core.eval.scores import Scores, count_samples, mean_figure, per_codebook_figure
+from musicgen_core.eval.unigram import own_unigram, score_unigram
 from musicgen_core.lm.model import LanguageModel
 from musicgen_core.util.log import progress
+
+
+def token_loss_figures(
+    model: LanguageModel,
+    codes: Sequence[np.ndarray],
+    captions: Sequence[str | None],
+    tracks: Sequence[str],
+    unigram_KC: np.ndarray,
+    batch_size: int,
+    seed: int,
+) -> dict[str, Figure]:
+    """All figures about held-out codes_KT, one array, caption and track per segment.
+
+    The model and both unigram lines are measured over exactly the same tokens: those that the pattern lets the model
+    predict.
+    """
+    model_scores, masks = score_model(model, codes, captions, batch_size, "cross-entropy")
+    unigram = score_unigram(unigram_KC, codes, masks)
+    own = score_unigram(own_unigram(codes, masks, unigram_KC.shape[1]), codes, masks)
+    samples = count_samples(model_scores, tracks)
+    return {
+        "model": mean_figure(model_scores, tracks, seed, "Cross-entropy, mean over codebooks, with the true captions."),
+        "model_per_codebook": per_codebook_figure(model_scores, tracks),
+        "perplexity": Figure(value=float(np.exp(model_scores.mean)), unit="codes", samples=samples),
+        "perplexity_per_codebook": Figure(
+            value=np.exp(model_scores.per_codebook).tolist(), unit="codes", samples=samples
+        ),
+        "unigram": mean_figure(unigram, tracks, seed, "A predictor that knows how often each code occurs in training."),
+        "unigram_per_codebook": per_codebook_figure(unigram, tracks),
+        "own_unigram": mean_figure(
+            own, tracks, seed, "Entropy of the held-out tokens themselves: no predictor without context pays less."
+        ),
+        "own_unigram_per_codebook": per_codebook_figure(own, tracks),
+        "below_unigram": mean_figure(unigram - model_scores, tracks, seed, "unigram minus model; above 0: learned."),
+        "below_own_unigram": mean_figure(own - model_scores, tracks, seed, "own_unigram minus model."),
+        "uniform": Figure(value=float(np.log(unigram_KC.shape[1])), unit="nats per token", note="ln(card)"),
+        **_caption_figures(model, codes, captions, tracks, model_scores, batch_size, seed),
+    }
+
+
+def _caption_figures(
+    model: LanguageModel,
+    codes: Sequence[np.ndarray],
+    captions: Sequence[str | None],
+    tracks: Sequence[str],
+    model_scores: Scores,
+    batch_size: int,
+    seed: int,
+) -> dict[str, Figure]:
+    """What is lost when the caption is taken away or exchanged, over the segments that have one."""
+    with_caption = np.array([i for i, caption in enumerate(captions) if caption is not None], dtype=np.int64)
+    if len(with_caption) == 0:
+        reason = "no held-out track has a caption"
+        return {name: missing("nats per token", reason) for name in ("without_caption", "wrong_caption")}
+    codes, tracks = [codes[i] for i in with_caption], [tracks[i] for i in with_caption]
+    true = model_scores.take(with_caption)
+    nothing, _ = score_model(model, codes, [None] * len(codes), batch_size, "cross-entropy without captions")
+    figures = {
+        "without_caption": mean_figure(nothing, tracks, seed, "The same tokens, no caption given."),
+        "caption_gain": mean_figure(nothing - true, tracks, seed, "without_caption minus model; above 0: words help."),
+    }
+    try:
+        exchanged = wrong_captions([captions[i] for i in with_caption], tracks, seed)
+    except ValueError as error:
+        return figures | {"wrong_caption": missing("nats per token", str(error))}
+    wrong, _ = score_model(model, codes, exchanged, batch_size, "cross-entropy with wrong captions")
+    return figures | {
+        "wrong_caption": mean_figure(wrong, tracks, seed, "The same tokens, each with another track's caption."),
+        "right_caption_gain": mean_figure(
+            wrong - true, tracks, seed, "wrong_caption minus model; above 0: the right words help more than others."
+        ),
+    }
 
 
 @torch.inference_mode()
@@ -57,7 +131,8 @@ def token_nll(logits_BKTC: torch.Tensor, codes_BKT: torch.Tensor, mask_BKT: torc
 def wrong_captions(captions: Sequence[str | None], keys: Sequence[str], seed: int) -> list[str | None]:
     """For each segment the caption of another, never one that reads the same; None stays None.
 
-    Chosen by a hash of (seed, key); `keys` names the segments. ValueError when there are fewer than two captions.
+    Chosen by a hash of (seed, key), where `keys` names the segments' tracks: segments of one track get the same one.
+    ValueError when there are fewer than two captions.
     """
     distinct = sorted({caption for caption in captions if caption is not None})
     if len(distinct) < 2:

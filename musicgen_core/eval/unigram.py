@@ -1,7 +1,7 @@
 """What a predictor would pay that knows only how often each code occurs: the line a model must end below.
 
-Two lines are drawn. The honest baseline counts codes on the train split and predicts the held-out ones. The stricter one
-is the held-out tokens' own entropy: no predictor that ignores context, however it was fitted, pays less for these tokens.
+Two lines are drawn. The honest baseline counts codes on the train split and predicts the held-out ones. The stricter
+one is the held-out tokens' own entropy: no predictor that ignores context, however fitted, pays less for these tokens.
 
 Legend: G segments, K codebooks, T frames, C card.
 """
@@ -14,8 +14,10 @@ import numpy as np
 
 from musicgen_core import native
 from musicgen_core.data.manifest import ManifestRecord
+from musicgen_core.eval.heldout import find_track
 from musicgen_core.eval.scores import Scores
 from musicgen_core.util.log import progress
+from musicgen_core.util.streams import EVALUATION_NOISE
 
 SMOOTHING = 0.5
 """Added to every count, so that a code unseen in training has a price (Krichevsky & Trofimov 1981)."""
@@ -25,9 +27,8 @@ def count_codes(records: Sequence[ManifestRecord], shards: Mapping[str, native.T
     """counts_KC, int64: how often each code occurs in all frames of these tracks."""
     first = next(iter(shards.values()))
     counts_KC = np.zeros((first.num_codebooks, first.card), dtype=np.int64)
-    for record in progress(records, "counting train tokens", total=len(records)):
-        corpus = shards[record.corpus]
-        add_counts(counts_KC, corpus.read(corpus.find(record.track)))
+    for record in progress(records, "counting train tokens"):
+        add_counts(counts_KC, shards[record.corpus].read(find_track(record, shards)))
     return counts_KC
 
 
@@ -63,3 +64,13 @@ def score_unigram(log_probs_KC: np.ndarray, codes: Sequence[np.ndarray], masks: 
             nll_GK[g, k] = -log_probs_KC[k, codes_KT[k][mask_KT[k]]].sum()
             num_GK[g, k] = mask_KT[k].sum()
     return Scores(nll_GK=nll_GK, num_GK=num_GK)
+
+
+def draw_codes(log_probs_KC: np.ndarray, num_frames: int, seed: int) -> np.ndarray:
+    """codes_KT int64, each drawn by itself: what a model would generate that knows only code frequencies."""
+    num_codebooks, card = log_probs_KC.shape
+    indexes = np.arange(num_codebooks * num_frames, dtype=np.int64)
+    uniform_KT = native.uniform(seed, EVALUATION_NOISE, 0, indexes).reshape(num_codebooks, num_frames)
+    cumulative_KC = np.exp(log_probs_KC).cumsum(axis=1)
+    codes_KT = np.stack([np.searchsorted(c, u, side="right") for c, u in zip(cumulative_KC, uniform_KT, strict=True)])
+    return np.minimum(codes_KT, card - 1)

@@ -54,7 +54,7 @@ CONDITIONER_PREFIX = "condition_provider."
 
 def to_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Our state -> MusicgenForCausalLM's, without the conditioner. KeyError names a weight that has no counterpart."""
-    converted = {}
+    converted: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.startswith(CONDITIONER_PREFIX):
             continue
@@ -73,12 +73,11 @@ def from_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
     converted, used = {}, set()
     for name in state:
         for ours, theirs in _RULES:
-            if target := _match(name, theirs[0], (ours,)):
-                number = _number(name, theirs[0])
-                parts = [part.replace("{n}", number) for part in theirs]
+            if found := _match(name, theirs[0], (ours, *theirs)):
+                target, *parts = found
                 used |= set(parts)
                 if all(part in state for part in parts):
-                    converted[target[0]] = torch.cat([state[part] for part in parts])
+                    converted[target] = torch.cat([state[part] for part in parts])
     if unknown := sorted(set(state) - used):
         raise KeyError(f"no counterpart here for {', '.join(unknown)}")
     return converted
@@ -89,10 +88,8 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (*((ours, (theirs,)) for ours,
 
 def _match(name: str, template: str, targets: tuple[str, ...]) -> tuple[str, ...] | None:
     """The targets with the number that `name` has in the template's place; None when it does not fit."""
-    number = _number(name, template)
-    return None if number is None else tuple(target.replace("{n}", number) for target in targets)
-
-
-def _number(name: str, template: str) -> str | None:
     found = re.fullmatch(re.escape(template).replace(r"\{n\}", r"(\d+)"), name)
-    return None if found is None else (found[1] if found.groups() else "")
+    if found is None:
+        return None
+    number = found[1] if found.groups() else ""
+    return tuple(target.replace("{n}", number) for target in targets)

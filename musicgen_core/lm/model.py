@@ -122,23 +122,22 @@ class LanguageModel(nn.Module):
         weights only here); None is unconditional and equals a batch of null captions. With a cache the sequence holds
         new steps only, and the condition of the cache's first call is used throughout.
         """
-        if isinstance(condition, Prepared):
-            condition = self.conditioner(condition)
+        source = self.conditioner(condition) if isinstance(condition, Prepared) else condition
         x_BSD = sum_embeddings(self.emb, sequence_BKS)
-        source_BLD = condition.embeddings_BLD.to(x_BSD.dtype) if condition is not None else None
-        x_BSD = self.transformer(x_BSD, source_BLD, self._source_mask(condition), cache)
+        source_BLD = source.embeddings_BLD.to(x_BSD.dtype) if source is not None else None
+        x_BSD = self.transformer(x_BSD, source_BLD, self._source_mask(source), cache)
         x_BSD = self.out_norm(x_BSD)
         return torch.stack([linear(x_BSD) for linear in self.linears], dim=1)
 
-    def _source_mask(self, condition: Condition | None) -> Tensor | None:
+    def _source_mask(self, source: Condition | None) -> Tensor | None:
         """Positions that cross-attention may see, [B, 1, 1, L].
 
         A null row has none. It sees all of its zeros instead: their values are zeros, so it receives exactly zero,
         as in transformers, while a row without any key is NaN in some SDPA kernels.
         """
-        if condition is None or not self.config.mask_condition_padding:
+        if source is None or not self.config.mask_condition_padding:
             return None
-        mask_BL = condition.mask_BL
+        mask_BL = source.mask_BL
         return (mask_BL | ~mask_BL.any(dim=1, keepdim=True))[:, None, None]
 
 

@@ -31,7 +31,7 @@ def sample_codes(logits_BKC: Tensor, uniforms_BK: Tensor, config: GenerationConf
     elif config.top_k > 0:
         probabilities = keep_top_k(probabilities, config.top_k)
     cumulative = probabilities.cumsum(dim=-1)
-    target = uniforms_BK.to(cumulative)[..., None] * cumulative[..., -1:]
+    target = (uniforms_BK.to(cumulative)[..., None] * cumulative[..., -1:]).contiguous()
     rank = torch.searchsorted(cumulative, target, right=True)
     last_kept = (probabilities > 0).sum(dim=-1, keepdim=True) - 1  # rounding may carry the target to the total
     return codes_BKC.gather(-1, torch.minimum(rank, last_kept))[..., 0]

@@ -28,7 +28,8 @@ def distribute(outer: nn.Module, layers: nn.ModuleList, world: World, config: Tr
         if config.compile:
             layer.compile()
     if world.mesh is not None and config.sharding == "full":
-        # Under bf16 the weights travel as bf16; autocast decides what each operation computes in, as with one process.
+        # Under bf16 the layers' weights travel as bf16, and autocast decides what each operation computes in, as with one
+        # process. Embeddings and heads stay fp32: they set the type of the residual stream, and of the positions in it.
         policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16 if config.precision == "bf16" else None,
             reduce_dtype=torch.float32,
@@ -36,7 +37,7 @@ def distribute(outer: nn.Module, layers: nn.ModuleList, world: World, config: Tr
         )
         for layer in layers:
             fully_shard(layer, mesh=world.mesh, mp_policy=policy)
-        fully_shard(outer, mesh=world.mesh, mp_policy=policy)
+        fully_shard(outer, mesh=world.mesh)
     outer.to(world.device)
 
 
@@ -46,15 +47,20 @@ def is_sharded(world: World, config: TrainingConfig) -> bool:
 
 def average_gradients(model: nn.Module) -> None:
     """Average the gradients of full copies over processes, in buckets; a parameter without a gradient counts as zero."""
-    bucket: list[torch.Tensor] = []
+    gradients = []
     for parameter in model.parameters():
         if parameter.requires_grad:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-            bucket.append(parameter.grad)
-            if sum(g.numel() for g in bucket) >= BUCKET_ELEMENTS:
-                _average(bucket)
-                bucket = []
+            gradients.append(parameter.grad)
+    bucket: list[torch.Tensor] = []
+    size = 0
+    for gradient in gradients:
+        bucket.append(gradient)
+        size += gradient.numel()
+        if size >= BUCKET_ELEMENTS:
+            _average(bucket)
+            bucket, size = [], 0
     if bucket:
         _average(bucket)
 

@@ -8,6 +8,9 @@ use crate::planes::Planes;
 use crate::stream::{Family, Source, Stream};
 use crate::tags::read_tags;
 
+/// Samples; an Ogg page holds about 4 kB, which is more than this at any bit rate of Vorbis and Opus.
+const SMALLEST_PAGE: i64 = 2048;
+
 /// Called now and then during long work; an error stops it.
 pub type Interrupt<'a> = &'a (dyn Fn() -> Result<()> + Sync);
 
@@ -48,10 +51,11 @@ pub fn probe(source: Source<'_>) -> Result<Info> {
         let (sample_rate_hz, num_channels) =
             stream.spec().ok_or_else(|| Error::corrupt(&stream.name, "holds no audio"))?;
         let num_samples = match (stream.declared_samples(), stream.family, first_packet) {
+            (_, Family::Other, _) => None,
+            (_, Family::Aac, Some(frames)) => Some(frames + stream.count_samples(Some(frames))?),
+            (Some(_), Family::Vorbis, None) => Some(stream.count_samples(None)?), // an end stamp may lie
             (Some(samples), _, _) => Some(samples),
-            (None, Family::Other, _) => None,
-            (None, Family::Aac, Some(frames)) => Some(frames + stream.count_samples(Some(frames))?),
-            (None, _, first) => Some(first.unwrap_or(0) + stream.count_samples(None)?),
+            (None, _, first) => Some(first.unwrap_or(0) + stream.count_samples(None)?.saturating_sub(stream.skip)),
         };
         Ok(Info { container, codec, sample_rate_hz, num_channels, num_samples, tags })
     })
@@ -62,31 +66,36 @@ pub fn probe(source: Source<'_>) -> Result<Info> {
 pub fn decode(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Audio> {
     guard(&source.name(), || {
         let mut stream = Stream::open(source, true)?;
-        let (planes, (sample_rate_hz, num_channels)) = read_range(&mut stream, 0, None, interrupt)?;
-        check_complete(&mut stream, planes.len() as u64)?;
+        let Range { planes, sample_rate_hz, num_channels, jumps } = read_range(&mut stream, 0, None, interrupt)?;
+        check_complete(&mut stream, planes.len() as u64, jumps)?;
         let samples = planes.into_vec();
         check_finite(&stream.name, &samples, num_channels, 0, sample_rate_hz)?;
         Ok(Audio { samples, num_channels, sample_rate_hz })
     })
 }
 
+/// Part of a stream, with what a caller may want to check.
+pub struct Range {
+    pub planes: Planes,
+    pub sample_rate_hz: u32,
+    pub num_channels: usize,
+    /// Samples by which the container's positions ran ahead of the samples.
+    pub jumps: u64,
+}
+
 /// Samples `start .. start + count` (to the end for None) of a stream that is at its beginning.
-pub fn read_range(
-    stream: &mut Stream<'_>,
-    start: u64,
-    count: Option<u64>,
-    interrupt: Interrupt<'_>,
-) -> Result<(Planes, (u32, usize))> {
+pub fn read_range(stream: &mut Stream<'_>, start: u64, count: Option<u64>, interrupt: Interrupt<'_>) -> Result<Range> {
     let mut planes: Option<Planes> = None;
     let mut at = 0u64; // samples passed since the beginning, skipped ones included
+    let mut jumps = 0u64;
     let from = start.saturating_add(stream.skip);
-    let end = count.map(|count| from.saturating_add(count));
-    while end.is_none_or(|end| at < end) {
+    let end = stream.end().unwrap_or(u64::MAX).min(count.map_or(u64::MAX, |count| from.saturating_add(count)));
+    while at < end {
         interrupt()?;
         let Some(place) = stream.advance()? else { break };
-        check_contiguous(stream, place.position, at)?;
+        check_contiguous(stream, place.position, at, &mut jumps)?;
         let frames = place.num_frames as u64;
-        let (lo, hi) = (from.clamp(at, at + frames) - at, end.unwrap_or(u64::MAX).clamp(at, at + frames) - at);
+        let (lo, hi) = (from.clamp(at, at + frames) - at, end.clamp(at, at + frames) - at);
         let spec = stream.spec().expect("a decoded packet has a rate");
         let planes = planes.get_or_insert_with(|| Planes::new(spec.1, expected(stream, spec.1, count)));
         if lo < hi {
@@ -101,7 +110,7 @@ pub fn read_range(
     if stream.gain != 1.0 {
         planes.scale(stream.gain);
     }
-    Ok((planes, spec))
+    Ok(Range { planes, sample_rate_hz: spec.0, num_channels: spec.1, jumps })
 }
 
 /// Runs `work`, turning a decoder's panic on hostile bytes into an error about `name`.
@@ -136,23 +145,32 @@ fn expected(stream: &Stream<'_>, num_channels: usize, count: Option<u64>) -> usi
     claim.min(plausible).min(1 << 30) as usize
 }
 
-/// Packets of these codecs say where they belong: a gap means lost packets, which must not shift what follows.
-fn check_contiguous(stream: &Stream<'_>, position: i64, at: u64) -> Result<()> {
-    let position = position.saturating_add_unsigned(stream.skip);
-    let placed = matches!(stream.family, Family::Lossless | Family::Vorbis | Family::Opus);
-    if placed && position - stream.track.start_ts.get().max(0) > at as i64 {
+/// Packets of these codecs say where they belong: a gap means lost packets, which must not shift what follows. Ogg
+/// pages are stamped by the encoder, and some stamp a block switch wrongly (by 448 samples, often): such a jump, below
+/// any page's length, is counted in `jumps` and otherwise ignored, as other players do.
+fn check_contiguous(stream: &Stream<'_>, position: i64, at: u64, jumps: &mut u64) -> Result<()> {
+    let stamped = match stream.family {
+        Family::Lossless => false,
+        Family::Vorbis | Family::Opus => true,
+        Family::Mpeg { .. } | Family::Aac | Family::Other => return Ok(()),
+    };
+    let origin = stream.track.start_ts.get().max(0);
+    let position = position.saturating_add_unsigned(stream.skip).saturating_sub(origin);
+    let jump = position.saturating_sub_unsigned(at + *jumps);
+    if jump > 0 && !(stamped && jump < SMALLEST_PAGE) {
         let message = format!("packets are missing: sample {at} is followed by sample {position}");
         return Err(Error::corrupt(&stream.name, message));
     }
+    *jumps = jumps.saturating_add_signed(jump);
     Ok(())
 }
 
-fn check_complete(stream: &mut Stream<'_>, decoded: u64) -> Result<()> {
+fn check_complete(stream: &mut Stream<'_>, decoded: u64, jumps: u64) -> Result<()> {
     stream.check_plausible()?;
     if let Some(declared) = stream.declared_samples() {
         // Encoders disagree on whether the tag's own frame counts.
         let tolerance = if matches!(stream.family, Family::Mpeg { .. }) { 1152 } else { 0 };
-        if decoded + tolerance < declared {
+        if decoded + jumps + tolerance < declared {
             let message = format!("truncated: {decoded} of {declared} samples are there");
             return Err(Error::corrupt(&stream.name, message));
         }

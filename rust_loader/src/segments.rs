@@ -1,9 +1,9 @@
 //! Part of a file, bit-equal to the same slice of its whole decode: by seeking with a pre-roll where that is proven,
 //! from the start otherwise.
 
-use crate::decode::{Audio, Interrupt, check_finite, guard, read_range};
-use crate::error::{Error, Result};
-use crate::planes::{MAX_DECODED_SAMPLES, Planes};
+use crate::decode::{Audio, Interrupt, Range, check_finite, guard, read_range};
+use crate::error::Result;
+use crate::planes::Planes;
 use crate::stream::{Family, Source, Stream};
 
 /// Samples to decode and drop before a segment so that the decoder's state no longer depends on where it began; None
@@ -25,19 +25,14 @@ fn pre_roll(family: Family) -> Option<u64> {
 pub fn decode_segment(source: Source<'_>, start: u64, count: u64, interrupt: Interrupt<'_>) -> Result<Audio> {
     guard(&source.name(), || {
         let mut stream = Stream::open(source, false)?;
-        let limit = MAX_DECODED_SAMPLES / stream.spec().map_or(1, |(_, channels)| channels as u64);
-        let known = stream.declared_samples().map_or(count, |n| count.min(n.saturating_sub(start)));
-        if known > limit {
-            return Err(Error::limit(&stream.name, format!("{count} samples asked for; at most {limit} at once")));
-        }
-        let sought = read_by_seeking(&mut stream, start, count, interrupt)?;
-        let (planes, (sample_rate_hz, num_channels)) = match sought {
-            Some(found) => found,
-            None => {
-                stream = Stream::open(source, false)?;
-                read_range(&mut stream, start, Some(count), interrupt)?
-            }
-        };
+        let Range { planes, sample_rate_hz, num_channels, .. } =
+            match read_by_seeking(&mut stream, start, count, interrupt)? {
+                Some(found) => found,
+                None => {
+                    stream = Stream::open(source, false)?;
+                    read_range(&mut stream, start, Some(count), interrupt)?
+                }
+            };
         let samples = planes.into_vec();
         check_finite(&stream.name, &samples, num_channels, start, sample_rate_hz)?;
         Ok(Audio { samples, num_channels, sample_rate_hz })
@@ -45,12 +40,7 @@ pub fn decode_segment(source: Source<'_>, start: u64, count: u64, interrupt: Int
 }
 
 /// None when anything speaks against it: the caller then reads from the start.
-fn read_by_seeking(
-    stream: &mut Stream<'_>,
-    start: u64,
-    count: u64,
-    interrupt: Interrupt<'_>,
-) -> Result<Option<(Planes, (u32, usize))>> {
+fn read_by_seeking(stream: &mut Stream<'_>, start: u64, count: u64, interrupt: Interrupt<'_>) -> Result<Option<Range>> {
     let (Some(pre_roll), Some(spec), Some(length)) =
         (pre_roll(stream.family), stream.spec(), stream.declared_samples())
     else {
@@ -59,14 +49,17 @@ fn read_by_seeking(
     if stream.track.start_ts.get() > 0 {
         return Ok(None);
     }
+    let (sample_rate_hz, num_channels) = spec;
+    let found = |planes| Some(Range { planes, sample_rate_hz, num_channels, jumps: 0 });
     let end = start.saturating_add(count).min(length);
     if start >= end {
-        return Ok(Some((Planes::new(spec.1, 0), spec)));
+        return Ok(found(Planes::new(num_channels, 0)));
     }
-    if start <= pre_roll || !stream.seek(start - pre_roll) {
+    let contiguous = stream.family != Family::Vorbis || stream.is_contiguous_to(end)?;
+    if start <= pre_roll || !contiguous || !stream.seek(start - pre_roll) {
         return Ok(None);
     }
-    let mut planes = Planes::new(spec.1, ((end - start) as usize).min(1 << 24));
+    let mut planes = Planes::new(num_channels, ((end - start) as usize).min(1 << 24));
     let mut next = None; // where the coming packet must begin
     while start + (planes.len() as u64) < end {
         interrupt()?;
@@ -86,5 +79,5 @@ fn read_by_seeking(
             planes.append(&stream.name, &stream.decoded(), (lo - position) as usize, (hi - position) as usize)?;
         }
     }
-    Ok(Some((planes, spec)))
+    Ok(found(planes))
 }

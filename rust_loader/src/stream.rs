@@ -14,6 +14,7 @@ use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
 use crate::error::{Error, Result};
@@ -175,6 +176,10 @@ impl<'s> Stream<'s> {
                 continue;
             }
             self.packet_bytes += packet.data.len() as u64;
+            if matches!(self.family, Family::Vorbis | Family::Opus) {
+                // Symphonia trims every page to its stamp; only the stream's end is meant to be (RFC 7845, 4.5).
+                packet.trim_end = Default::default();
+            }
             if let Family::Mpeg { exact_length } = self.family {
                 let end = self.track.num_frames.filter(|_| exact_length);
                 if end.is_some_and(|end| packet.pts.get() >= end as i64) {
@@ -203,6 +208,26 @@ impl<'s> Stream<'s> {
         self.decoder.last_decoded()
     }
 
+    /// Whether packets up to sample `end` follow each other without a jump, by reading them without decoding.
+    pub fn is_contiguous_to(&mut self, end: u64) -> Result<bool> {
+        let mut next = None;
+        while let Some(packet) = self.reader.next_packet().map_err(|e| self.error(e))? {
+            if packet.track_id != self.track.id || self.frames_in(&packet) == 0 {
+                continue;
+            }
+            let position = packet.pts.get().saturating_add_unsigned(packet.trim_start.get());
+            if position != next.unwrap_or(0) {
+                return Ok(false);
+            }
+            let after = position.saturating_add_unsigned(self.frames_in(&packet));
+            if after as u64 >= end {
+                break;
+            }
+            next = Some(after);
+        }
+        Ok(true)
+    }
+
     /// What the decoder found when it checked the whole stream; None when it cannot or was not asked to.
     pub fn verified(&mut self) -> Option<bool> {
         self.decoder.finalize().verify_ok
@@ -223,11 +248,25 @@ impl<'s> Stream<'s> {
         while let Some(packet) = self.reader.next_packet().map_err(|e| self.error(e))? {
             if packet.track_id == self.track.id {
                 self.packet_bytes += packet.data.len() as u64;
-                total += frames_per_packet.unwrap_or(packet.dur.get());
+                total += frames_per_packet.unwrap_or_else(|| self.frames_in(&packet));
             }
         }
         self.check_plausible()?;
-        Ok(total)
+        Ok(total.min(self.end().unwrap_or(u64::MAX)))
+    }
+
+    /// Where the last sample ends, skipped ones counted, if the header says so: pages and packets may hold more.
+    pub fn end(&self) -> Option<u64> {
+        self.declared_samples().map(|samples| samples + self.skip)
+    }
+
+    /// Frames that decoding a packet gives, without trims at the stream's end. (Symphonia 0.6.1 takes the trims off the
+    /// duration of Ogg packets, but not of MPEG's.)
+    fn frames_in(&self, packet: &Packet) -> u64 {
+        match self.family {
+            Family::Vorbis | Family::Opus => packet.dur.get() + packet.trim_end.get(),
+            _ => packet.dur.get(),
+        }
     }
 
     /// A stream of bare MPEG or AAC frames is recognised by a few bits, which junk has too: most of the file must be

@@ -66,6 +66,8 @@ fn standard_name(tag: &StandardTag) -> Option<&'static str> {
         StandardTag::Copyright(_) => "copyright",
         StandardTag::Composer(_) => "composer",
         StandardTag::TrackNumber(_) => "tracknumber",
+        StandardTag::RecordingDate(_) | StandardTag::ReleaseDate(_) => "date",
+        StandardTag::Encoder(_) => "encoder",
         _ => return None,
     })
 }

@@ -169,17 +169,22 @@ start_node() {
   esac
 }
 
-test_idle() { [ "$(timeout 5 sinfo -h -p debug -t idle -o %D)" = ${#nodes[@]} ]; }
+test_idle() { [ "$(timeout 2 sinfo -h -p debug -t idle -o %D)" = ${#nodes[@]} ]; }
 
 can_connect() { # from one node to the other's slurmd
   nsenter --net="/run/netns/$prefix-$1" timeout 5 bash -c ": </dev/tcp/$(address "$2")/$((port + 10 + ${2#n}))"
 }
 
 wait_until() { # what, test
-  for _ in $(seq 200); do "$2" 2>/dev/null && return; sleep 0.1; done
+  local end=$((SECONDS + 20))
+  while [ $SECONDS -lt $end ]; do
+    "$2" 2>/dev/null && return
+    pgrep -F "$home/pid/slurmctld.pid" slurmctld >/dev/null 2>&1 || [ $SECONDS -lt $((end - 18)) ] || die "slurmctld ended"
+    sleep 0.1
+  done
   die "no $1 within 20 s"
 }
 
-show_logs() { tail -n 5 "$home"/log/*.log >&2 || true; }
+show_logs() { grep -hE 'fatal|error' "$home"/log/*.log | grep -v -i pmi | tail -n 10 >&2 || true; }
 
 main

@@ -35,7 +35,7 @@ end_processes() { # signal
 }
 
 cancel_jobs() { # before slurmd ends: job steps would outlive it
-  [ -S "$home/munge.socket" ] && [ -n "$(our_processes)" ] || return
+  pgrep -F "$home/pid/slurmctld.pid" slurmctld >/dev/null 2>&1 || return
   local jobs
   jobs=$(timeout 5 squeue -h -o %A 2>/dev/null | sort -u)
   [ -n "$jobs" ] || return

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from musicgen_core.util.atomic import (
+    atomic_folder,
     atomic_open,
     atomic_path,
     read_jsonl,
@@ -50,3 +51,18 @@ def test_jsonl_round_trip_and_the_line_of_an_error(tmp_path: Path) -> None:
     path.write_text('{"a": 1}\n{"b": \n')
     with pytest.raises(ValueError, match="line 2: not JSON"):
         read_jsonl(path)
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "folder"
+    with atomic_folder(path) as temporary:
+        (temporary / "a").write_text("old")
+        assert not path.exists()
+    with pytest.raises(RuntimeError, match="mid-way"), atomic_folder(path) as temporary:
+        (temporary / "a").write_text("new")
+        raise RuntimeError("mid-way")
+    assert (path / "a").read_text() == "old"
+    with atomic_folder(path) as temporary:
+        (temporary / "b").write_text("new")
+    assert [p.name for p in path.iterdir()] == ["b"]
+    assert [p.name for p in path.parent.iterdir()] == ["folder"]

@@ -1,0 +1,85 @@
+"""The model card of an export: what it is, how to load it, and whose music went in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from musicgen_core.lm.interchange import transformers_generates_alike
+from musicgen_core.lm.model import LanguageModel
+
+NUM_SHOWN = 50
+
+
+def write_card(model: LanguageModel, info: Mapping[str, Any]) -> str:
+    """Markdown; `info` is the contents of the export's config.json."""
+    dim, num_heads, num_layers = model.config.shape
+    codec, licenses = info["codec"], info["licenses"]
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    rows = "\n".join(f"| {name} | {count} |" for name, count in sorted(licenses.items()))
+    return f"""\
+---
+tags: [music, musicgen, text-to-audio]
+---
+# A MusicGen model
+
+A transformer of {num_layers} layers, width {dim}, {num_heads} heads ({num_parameters:,} parameters) over
+{model.num_codebooks} codebooks of {model.card} entries with delays {list(model.delays)}, conditioned on text by
+`{info["conditioner"]["kind"]}`. Averaged (EMA) weights of step {info["step"]}; validation cross-entropy
+{info["loss"]:.4f} nats per code.
+
+## Load it
+
+```python
+from musicgen_core.config.evaluation import GenerationConfig
+from musicgen_core.lm.generate import generate
+from musicgen_core.lm.weights import load_export
+
+model, info = load_export("export")  # this folder
+codes_BKT = generate(model, ["a caption"], num_frames=400, config=GenerationConfig())
+```
+
+`musicgen_core.codec.load.load_codec(folder).decode(codes_BKT)` turns codes into audio. `transformers/` holds the same
+language model for `transformers.MusicgenForCausalLM.from_pretrained`; the text conditioner's vectors go in as
+`encoder_hidden_states`{_mask_note(model)}.{_delay_note(model)}
+
+## Codec
+
+`{codec["name"]}`, digest `{codec["digest"]}`: {codec["sample_rate_hz"]} Hz, {codec["num_channels"]} channel(s),
+{codec["num_codebooks"]} codebooks of {codec["card"]}, {codec["hop_samples"]} samples per frame. Codes of any other
+codec are noise to this model. The codec's weights are not in this folder and keep their own
+licence{_codec_note(codec["name"])}.
+
+## Training data
+
+{info["tracks"]} tracks.
+
+| licence | tracks |
+|---|---|
+{rows}
+
+{_attributions(info["attributions"])}"""
+
+
+def _mask_note(model: LanguageModel) -> str:
+    if model.config.mask_condition_padding:
+        return ", their mask as `encoder_attention_mask`"
+    return ", without a mask (this model was trained to see padding as zeros)"
+
+
+def _delay_note(model: LanguageModel) -> str:
+    if transformers_generates_alike(model):
+        return ""
+    return "\nIts own `generate` does not know these delays: use it for logits only."
+
+
+def _codec_note(name: str) -> str:
+    return " (EnCodec weights released by Meta: CC-BY-NC-4.0)" if name.startswith("encodec") else ""
+
+
+def _attributions(attributions: Sequence[str]) -> str:
+    if not attributions:
+        return ""
+    lines = "".join(f"- {line}\n" for line in attributions[:NUM_SHOWN])
+    rest = len(attributions) - NUM_SHOWN
+    return "## Attributions\n\n" + lines + (f"\nand {rest} more, in config.json\n" if rest > 0 else "")

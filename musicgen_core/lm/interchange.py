@@ -1,0 +1,56 @@
+"""The language model as a folder that `transformers.MusicgenForCausalLM.from_pretrained` loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from musicgen_core.lm.keymap import to_transformers
+from musicgen_core.lm.model import LanguageModel
+
+
+def save_transformers(folder: Path, model: LanguageModel) -> None:
+    """Write config.json, generation_config.json and model.safetensors (float32) into an existing folder.
+
+    The conditioner has no place in MusicgenForCausalLM: its output goes in as `encoder_hidden_states`, its mask as
+    `encoder_attention_mask` (leave that out for a model with `mask_condition_padding: false`).
+    """
+    from safetensors.torch import save_file
+    from transformers import GenerationConfig
+    from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
+
+    dim, num_heads, num_layers = model.config.shape
+    config = MusicgenDecoderConfig(
+        architectures=["MusicgenForCausalLM"],
+        vocab_size=model.card,
+        hidden_size=dim,
+        num_attention_heads=num_heads,
+        num_hidden_layers=num_layers,
+        ffn_dim=4 * dim,
+        num_codebooks=model.num_codebooks,
+        audio_channels=2 if model.delays == stereo_delays(model.num_codebooks) else 1,
+        dropout=model.config.dropout,
+        attention_dropout=model.config.dropout,
+        dtype="float32",
+        pad_token_id=model.special,
+        bos_token_id=model.special,
+    )
+    config.save_pretrained(folder)
+    GenerationConfig(
+        pad_token_id=model.special,
+        bos_token_id=model.special,
+        decoder_start_token_id=model.special,
+        do_sample=True,
+        guidance_scale=3.0,
+    ).save_pretrained(folder)
+    state = {name: tensor.float().cpu() for name, tensor in to_transformers(model.state_dict()).items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def transformers_generates_alike(model: LanguageModel) -> bool:
+    """Whether transformers' own `generate` uses the model's delays: it knows the mono and the stereo ones only."""
+    return model.delays in (tuple(range(model.num_codebooks)), stereo_delays(model.num_codebooks))
+
+
+def stereo_delays(num_codebooks: int) -> tuple[int, ...]:
+    """0, 0, 1, 1, ...: left and right of each codebook together."""
+    return tuple(k // 2 for k in range(num_codebooks))

@@ -1,0 +1,121 @@
+"""Exports: a folder with model.safetensors and config.json from which the model is rebuilt without the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from musicgen_core.config.data import CodecSpec
+from musicgen_core.config.load import from_dict
+from musicgen_core.config.model import ConditionerConfig, ModelConfig
+from musicgen_core.config.root import TrainStageConfig
+from musicgen_core.lm.model import LanguageModel, build_model
+from musicgen_core.util.atomic import write_json
+
+FORMAT = "musicgen_core"
+VERSION = 1
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_NAME = "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What the model is rebuilt from."""
+
+    model: ModelConfig
+    conditioner: ConditionerConfig
+    codec: CodecSpec
+
+
+def save_export(folder: Path, model: LanguageModel, train_config: TrainStageConfig, extra: Mapping[str, Any]) -> None:
+    """Write float32 weights and what is needed to rebuild the model into an existing folder.
+
+    `extra` joins config.json (step, licences, ...). Raises ValueError naming weights that are not finite.
+    """
+    from safetensors.torch import save_file
+
+    state = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if bad := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+        raise ValueError(
+            f"weights with NaN or infinity: {', '.join(bad)}; the training diverged, lower its learning rate"
+        )
+    save_file(state, folder / WEIGHTS_NAME, metadata={"format": "pt"})
+    config = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": asdict(model.config),
+        "conditioner": asdict(train_config.conditioner),
+        "codec": asdict(train_config.codec),
+        "training": asdict(train_config.training),
+        "seed": train_config.seed,
+    }
+    if clash := sorted(set(config) & set(extra)):
+        raise ValueError(f"extra keys {clash} are the export's own; name them otherwise")
+    write_json(folder / CONFIG_NAME, {**config, **extra})
+
+
+def load_export(folder: Path | str, device: torch.device | str = "cpu") -> tuple[LanguageModel, dict[str, Any]]:
+    """Rebuild the model of an export, in eval mode; -> (model, contents of config.json).
+
+    Raises FileNotFoundError for an absent file and ValueError for one of another format, or whose weights do not fit
+    its config, naming each missing, unexpected and mismatched weight.
+    """
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    info = _read_config(folder / CONFIG_NAME)
+    parts = from_dict(_Parts, {key: info[key] for key in ("model", "conditioner", "codec")}, str(folder / CONFIG_NAME))
+    model = build_model(parts.model, parts.conditioner, parts.codec, device)
+    path = folder / WEIGHTS_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: absent; export the run again")
+    load_state(model, load_file(path), str(path))
+    return model.eval(), info
+
+
+def read_codec(info: Mapping[str, Any]) -> CodecSpec:
+    """The codec an export was trained on, from the contents of its config.json."""
+    return from_dict(CodecSpec, info["codec"], "codec")
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Copy every weight into the model. Raises ValueError that names `source` and all weights that do not fit."""
+    expected = model.state_dict()
+    shapes = [
+        f"{name} is {list(state[name].shape)}, the model has {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    problems = {
+        "missing": sorted(set(expected) - set(state)),
+        "unexpected": sorted(set(state) - set(expected)),
+        "of another shape": shapes,
+    }
+    if any(problems.values()):
+        lines = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names)
+        raise ValueError(f"{source}: weights do not fit the model. {lines}")
+    with torch.no_grad():
+        for name, tensor in expected.items():
+            tensor.copy_(state[name])
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: absent; {path.parent} is no export") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON ({error.msg})") from None
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise ValueError(f"{path}: not an export of this project (no format {FORMAT!r})")
+    if info.get("version") != VERSION:
+        raise ValueError(f"{path}: version {info.get('version')}, but this code reads {VERSION}; export the run again")
+    if missing := sorted({"model", "conditioner", "codec"} - set(info)):
+        raise ValueError(f"{path}: {', '.join(missing)} missing; export the run again")
+    return info

@@ -1,0 +1,59 @@
+"""Train: one run, from its first step or from its newest checkpoint, to DONE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from musicgen_core.config.root import TrainStageConfig
+from musicgen_core.config.training import LaunchConfig
+
+
+def run(
+    config: TrainStageConfig,
+    *,
+    manifests: list[Path],
+    indexes: list[Path],
+    run_dir: Path,
+    launcher: Literal["none", "torchrun", "submitit"] = "none",
+    nodes: int = 1,
+    processes_per_node: int = 1,
+    gpus_per_node: int = 0,
+    cpus_per_process: int = 1,
+    memory_mb: int = 4000,
+    runtime_min: int = 60,
+    partition: str = "",
+    account: str = "",
+) -> None:
+    """Train one run; the same command resumes it.
+
+    `manifests` are corpus folders with train.jsonl and valid.jsonl, `indexes` their token indexes in the same order.
+    Everything is written to `run_dir`: config.json first, history.jsonl, tensorboard/, checkpoints/, and DONE last.
+    The remaining flags say where the processes run and never change the result; memory is per node, runtime in minutes.
+
+    SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 end the current step, save, and leave with exit code 75. With launcher submitit,
+    Ctrl-C cancels the SLURM job (it saves first), and a later call finds a job that is still there.
+    Raises ValueError when the run cannot start, NonFiniteError when a loss or gradient is not finite.
+    """
+    from musicgen_core.train.launch import launch
+    from musicgen_core.train.setup import TrainJob
+
+    job = TrainJob(
+        config=config,
+        manifests=tuple(path.absolute() for path in manifests),
+        indexes=tuple(path.absolute() for path in indexes),
+        run_dir=run_dir.absolute(),
+        num_threads=cpus_per_process,
+    )
+    where = LaunchConfig(
+        launcher=launcher,
+        nodes=nodes,
+        processes_per_node=processes_per_node,
+        gpus_per_node=gpus_per_node,
+        cpus_per_process=cpus_per_process,
+        memory_mb=memory_mb,
+        runtime_min=runtime_min,
+        partition=partition or None,
+        account=account or None,
+    )
+    launch(job, where)

@@ -1,0 +1,155 @@
+"""Starts the processes of a run: this one, several by torchrun, or a SLURM job by submitit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from musicgen_core.config.training import LaunchConfig
+from musicgen_core.util.log import say
+
+if TYPE_CHECKING:
+    from musicgen_core.train.setup import TrainJob
+
+RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+SHUTDOWN_SEC = 120
+"""What processes get to save in after a signal, before they are killed."""
+
+
+def launch(job: TrainJob, where: LaunchConfig) -> None:
+    """Train in as many processes as `where` says; return when `run_dir/DONE` is written.
+
+    Raises ValueError for a geometry or an environment that cannot work, and SystemExit (75 after a signal, once all is
+    saved, otherwise 1) when a process of the run has failed and has said why.
+    """
+    if is_done(job):
+        say(f"train: {job.run_dir} is already trained; nothing to do")
+        return
+    check_geometry(where)
+    worker = check_environment(os.environ, where.launcher)
+    if where.launcher == "submitit":
+        from musicgen_core.train.slurm import launch_submitit
+
+        launch_submitit(job, where)
+    elif where.launcher == "torchrun":
+        launch_torchrun(job, where)
+    elif worker:
+        run_rank(job)
+    else:
+        from musicgen_core.train.loop import train
+
+        train(job)
+
+
+def is_done(job: TrainJob) -> bool:
+    """Whether the run is complete; False for a marker that a kill or a disk has torn."""
+    try:
+        return json.loads((job.run_dir / "DONE").read_text(encoding="utf-8"))["steps"] >= job.config.training.steps
+    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+        return False
+
+
+def check_geometry(where: LaunchConfig) -> None:
+    """Raise ValueError, with the figures and the remedy, when the launcher cannot start that many processes."""
+    if min(where.nodes, where.processes_per_node, where.cpus_per_process) < 1:
+        raise ValueError(
+            f"nodes {where.nodes}, processes per node {where.processes_per_node} and cpus per process "
+            f"{where.cpus_per_process} must each be at least 1"
+        )
+    if where.launcher == "none" and where.nodes * where.processes_per_node > 1:
+        raise ValueError(
+            f"launcher none starts 1 process, but {where.nodes} nodes x {where.processes_per_node} processes were asked "
+            "for; use launcher torchrun (one machine) or submitit (SLURM)"
+        )
+    if where.launcher == "torchrun" and where.nodes > 1:
+        raise ValueError(f"launcher torchrun stays on 1 machine, but {where.nodes} nodes were asked for; use submitit")
+    if where.gpus_per_node and where.gpus_per_node < where.processes_per_node:
+        raise ValueError(
+            f"{where.processes_per_node} processes per node but {where.gpus_per_node} GPUs: each process needs its own; "
+            "lower processes_per_node or ask for more GPUs"
+        )
+
+
+def check_environment(environ: Mapping[str, str], launcher: str) -> bool:
+    """Return whether this process was started by a torchrun that the user called.
+
+    Raises ValueError for rank variables that something else has left behind: they would make the trainer wait for
+    processes that never come.
+    """
+    found = [name for name in RANK_VARIABLES if name in environ]
+    if not found:
+        return False
+    started_by_torchrun = "TORCHELASTIC_RUN_ID" in environ and len(found) == len(RANK_VARIABLES)
+    if started_by_torchrun and launcher == "none":
+        return True
+    shown = " ".join(f"{name}={environ[name]}" for name in found)
+    if started_by_torchrun:
+        raise ValueError(f"torchrun has started this process already ({shown}); use launcher none, not {launcher}")
+    raise ValueError(f"stray variables in the environment: {shown}; remove them first: unset {' '.join(found)}")
+
+
+def launch_torchrun(job: TrainJob, where: LaunchConfig) -> None:
+    """Start processes on this machine with torch's elastic agent, which torchrun is made of, and wait for them."""
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig as ElasticConfig
+    from torch.distributed.launcher.api import elastic_launch
+
+    processes = where.processes_per_node
+    threads = max(1, min(where.cpus_per_process, (os.cpu_count() or 1) // processes))
+    elastic = ElasticConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        shutdown_timeout=SHUTDOWN_SEC,
+        signals_to_handle="SIGTERM,SIGINT,SIGUSR1,SIGUSR2",
+    )
+    say(f"train: starting {processes} processes with {threads} threads each")
+    try:
+        elastic_launch(elastic, run_rank)(replace(job, num_threads=threads))
+    except ChildFailedError as error:
+        codes = {failure.exitcode for failure in error.failures.values()}
+        raise SystemExit(75 if codes == {75} else _fail(f"a process failed (exit codes {sorted(codes)}); see above")) from None
+    except SignalException as error:
+        if is_done(job):
+            return
+        say(f"train: {signal.Signals(error.sigval).name}: all processes have ended; run the same command to resume")
+        raise SystemExit(75) from None
+
+
+def run_rank(job: TrainJob) -> None:
+    """One process among several: its error is on standard error, whole and at once, before anything can wait for others."""
+    from musicgen_core.train.loop import train
+    from musicgen_core.train.ranks import Refused
+
+    try:
+        train(job)
+    except Refused as error:
+        _leave(f"train: error: {error}")
+    except Exception:
+        _leave(f"train: process {os.environ.get('RANK', '0')} failed:\n{traceback.format_exc()}")
+
+
+def _leave(message: str) -> Any:
+    """Say it and end at once: an orderly end would wait for processes that wait for this one."""
+    say(message)
+    sys.stdout.flush()
+    os._exit(1)
+
+
+def _fail(message: str) -> int:
+    say(f"train: {message}")
+    return 1

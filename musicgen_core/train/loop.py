@@ -1,0 +1,147 @@
+"""The training loop. It runs in every process of a run; read `train` from top to bottom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from musicgen_core.config.root import TrainStageConfig
+from musicgen_core.data.batches import valid_batches
+from musicgen_core.train.lock import run_lock
+from musicgen_core.train.optim import learning_rate, set_learning_rate
+from musicgen_core.train.ranks import open_world
+from musicgen_core.train.setup import Run, TrainJob, assemble, versions
+from musicgen_core.train.step import StepResult, train_step, validate
+from musicgen_core.train.stop import Stopped, StopSignals
+from musicgen_core.util.atomic import write_json
+from musicgen_core.util.log import say
+
+
+def train(job: TrainJob) -> None:
+    """Train until the last step, resuming by itself; `run_dir/DONE` is written last.
+
+    Raises Refused or ValueError when the run cannot start, NonFiniteError, and Stopped after a signal, once all is saved.
+    """
+    config, t = job.config, job.config.training
+    with (
+        StopSignals() as signals,
+        open_world(t.device, job.num_threads) as world,
+        run_lock(job.run_dir, world),
+        assemble(job, world) as run,
+    ):
+        pattern = run.model.pattern(run.segment_frames)
+        while run.step < t.steps:
+            batch = run.pace.next(run.batches)
+            set_learning_rate(run.optimizer, learning_rate(run.step, t))
+            result = train_step(
+                run.objective,
+                run.optimizer,
+                batch,
+                step=run.step,
+                seed=config.seed,
+                pattern=pattern,
+                world=world,
+                config=t,
+                signals=signals,
+            )
+            run.step += 1
+            last = run.step == t.steps
+            if run.step % t.ema_every_steps == 0:
+                run.ema.update()
+            if last or run.step % t.log_every_steps == 0:
+                _log(run, config, result, batch.digest)
+            with run.pace.paused():
+                if last or run.step % t.validate_every_steps == 0:
+                    _validate(run, config)
+                if last or result.stop or run.step % t.checkpoint_every_steps == 0:
+                    _save(run)
+            if result.stop and not last:
+                if world.first:
+                    say(f"train: stopped by a signal, saved at step {run.step}; run the same command to resume")
+                raise Stopped(run.step, result.requeue)
+        if world.first:
+            _finish(run, job)
+        world.barrier()
+
+
+def _log(run: Run, config: TrainStageConfig, result: StepResult, samples: str) -> None:
+    """One line for the eye, one for the record. `samples` is the digest of the batch's segments."""
+    t = config.training
+    speed = run.pace.report(t.batch_size * run.segment_frames)
+    if run.history is None:
+        return
+    left = run.pace.seconds_left(t.steps - run.step)
+    say(
+        f"train: step {run.step}/{t.steps}  loss {result.loss:.3f}  "
+        f"by codebook {' '.join(f'{loss:.2f}' for loss in result.loss_K)}  lr {result.learning_rate:.2e}  "
+        f"{speed.frames_per_sec:,.0f} frames/s  data wait {speed.data_wait_share:.1%}  {_clock(left)} left"
+    )
+    run.history.add(
+        {
+            "kind": "train",
+            "step": run.step,
+            "loss": result.loss,
+            "loss_per_codebook": result.loss_K.tolist(),
+            "lr": result.learning_rate,
+            "grad_norm": result.grad_norm,
+            "frames_per_sec": speed.frames_per_sec,
+            "data_wait_share": speed.data_wait_share,
+            "time_sec": run.pace.seconds,
+            "samples": samples,
+        }
+    )
+
+
+def _validate(run: Run, config: TrainStageConfig) -> None:
+    """Measure the averaged weights on the fixed segments; keep them if they are the best so far."""
+    t = config.training
+    if run.ema.count == 0:  # before the first regular update the average is still the initialisation
+        run.ema.update()
+    batches = valid_batches(
+        run.valid_tracks,
+        num_segments=t.num_valid_segments,
+        batch_size=t.micro_batch_size or t.batch_size // run.world.size,
+        segment_frames=run.segment_frames,
+        min_segment_ratio=t.min_segment_ratio,
+        rank=run.world.rank,
+        world_size=run.world.size,
+    )
+    with run.ema.swapped_in(run.objective):
+        loss_K = validate(run.objective, batches, run.model.pattern(run.segment_frames), run.world, t)
+    loss = float(loss_K.mean())
+    if run.history:
+        say(f"train: step {run.step}: validation loss {loss:.4f}  by codebook {' '.join(f'{x:.3f}' for x in loss_K)}")
+        run.history.add({"kind": "valid", "step": run.step, "loss": loss, "loss_per_codebook": loss_K.tolist()})
+    if run.best is None or not loss > run.best.loss:  # a tie is as good and newer
+        run.best = run.checkpoints.save_best(run.step, loss, run.ema)
+
+
+def _save(run: Run) -> None:
+    if run.history:
+        run.history.sync()
+    extra = {"data": run.batches.state_dict(), "seconds": run.pace.seconds}
+    run.checkpoints.save(run.step, run.model, run.optimizer, run.ema, extra)
+
+
+def _finish(run: Run, job: TrainJob) -> None:
+    assert run.history is not None
+    assert run.best is not None
+    last = run.history.last("train")
+    assert last is not None
+    done: dict[str, Any] = {
+        "steps": run.step,
+        "best_step": run.best.step,
+        "best_valid_loss": run.best.loss,
+        "train_loss": last["loss"],
+        "seconds": round(run.pace.seconds, 3),
+        "versions": versions(),
+    }
+    write_json(job.run_dir / "DONE", done)
+    say(
+        f"train: done, {run.step} steps in {_clock(run.pace.seconds)}; "
+        f"best validation loss {run.best.loss:.4f} at step {run.best.step}"
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

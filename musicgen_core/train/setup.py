@@ -1,0 +1,220 @@
+"""From a config and files to everything the loop holds; what cannot be trained is refused here."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from musicgen_core import __version__
+from musicgen_core.config.root import TrainStageConfig
+from musicgen_core.data.batches import TokenBatches, TrackTable, count_segment_frames, open_tracks
+from musicgen_core.lm.initialize import initialize
+from musicgen_core.lm.model import LanguageModel, build_model
+from musicgen_core.train.checkpoint import Best, Checkpoints
+from musicgen_core.train.ema import Ema
+from musicgen_core.train.metrics import History
+from musicgen_core.train.optim import build_optimizer, learning_rate
+from musicgen_core.train.pace import Pace
+from musicgen_core.train.parallel import distribute, is_sharded
+from musicgen_core.train.ranks import Refused, World
+from musicgen_core.train.step import Objective
+from musicgen_core.util.atomic import write_json
+from musicgen_core.util.digest import digest_file
+from musicgen_core.util.log import say
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """All that a process needs to take part in a run. Can be pickled; paths are absolute."""
+
+    config: TrainStageConfig
+    manifests: tuple[Path, ...]
+    """Corpus folders with train.jsonl and valid.jsonl."""
+
+    indexes: tuple[Path, ...]
+    """Token index of each corpus, in the same order."""
+
+    run_dir: Path
+    num_threads: int
+    """CPU threads of each process."""
+
+
+@dataclass
+class Run:
+    """A run in one process, ready to train."""
+
+    world: World
+    segment_frames: int
+    valid_tracks: TrackTable
+    model: LanguageModel
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    ema: Ema
+    batches: TokenBatches
+    checkpoints: Checkpoints
+    history: History | None
+    """On the first process only."""
+
+    pace: Pace
+    step: int
+    """Finished steps."""
+
+    best: Best | None
+
+
+@contextmanager
+def assemble(job: TrainJob, world: World) -> Iterator[Run]:
+    """Check, build, and load the newest checkpoint. A collective call.
+
+    Raises Refused or ValueError, each naming the figures and the remedy, when the run cannot start.
+    """
+    config, t = job.config, job.config.training
+    segment_frames = count_segment_frames(t.segment_sec, config.codec)
+    world.on_first(lambda: _check(job, world, segment_frames))
+    tracks = open_tracks(job.manifests, job.indexes, "train", config.codec)
+    model = build_model(config.model, config.conditioner, config.codec)
+    initialize(model, config.seed)
+    objective = Objective(model)
+    distribute(objective, model.transformer.layers, world, t)
+    optimizer = build_optimizer(model, t)
+    ema = Ema(model, t.ema_decay)
+    checkpoints = Checkpoints(job.run_dir, world, t.keep_last)
+    loaded = checkpoints.load_newest(model, optimizer, ema)
+    step = loaded["step"] if loaded else 0
+    with TokenBatches(
+        tracks,
+        seed=config.seed,
+        batch_size=t.batch_size,
+        segment_frames=segment_frames,
+        min_segment_ratio=t.min_segment_ratio,
+        rank=world.rank,
+        world_size=world.size,
+    ) as batches:
+        if loaded:
+            batches.load_state_dict(loaded["data"])
+        history = History(job.run_dir, step) if world.first else None
+        run = Run(
+            world=world,
+            segment_frames=segment_frames,
+            valid_tracks=open_tracks(job.manifests, job.indexes, "valid", config.codec),
+            model=model,
+            objective=objective,
+            optimizer=optimizer,
+            ema=ema,
+            batches=batches,
+            checkpoints=checkpoints,
+            history=history,
+            pace=Pace(loaded["seconds"] if loaded else 0.0),
+            step=step,
+            best=checkpoints.find_best(),
+        )
+        if world.first:
+            _introduce(job, run, tracks)
+        try:
+            yield run
+        finally:
+            if history:
+                history.close()
+
+
+def versions() -> dict[str, str]:
+    """Of what numbers may depend on."""
+    return {
+        "musicgen_core": __version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _check(job: TrainJob, world: World, segment_frames: int) -> None:
+    """Refuse what cannot work; then write config.json, before any work is done."""
+    t = job.config.training
+    micro = t.micro_batch_size or max(1, t.batch_size // world.size)
+    if t.batch_size % (world.size * micro):
+        raise Refused(
+            f"training.batch_size {t.batch_size} is not a multiple of {world.size * micro} = {world.size} processes x "
+            f"micro-batches of {micro}; change training.batch_size, training.micro_batch_size or the processes"
+        )
+    for split in ("train", "valid"):
+        tracks = open_tracks(job.manifests, job.indexes, split, job.config.codec)
+        longest = int(tracks.num_frames_N.max())
+        if longest < segment_frames:
+            rate = job.config.codec.frame_rate_hz
+            say(
+                f"train: warning: the longest track of the {split} split has {longest / rate:.1f} s, a segment "
+                f"{segment_frames / rate:.1f} s: every segment is padded; lower training.segment_sec"
+            )
+    if t.warmup_steps >= t.steps:
+        say(
+            f"train: warning: training.warmup_steps {t.warmup_steps} >= training.steps {t.steps}: the learning rate "
+            "never comes down from its warm-up"
+        )
+    _write_config(job)
+
+
+def _write_config(job: TrainJob) -> None:
+    """Write config.json; refuse to resume checkpoints that another config or other data made."""
+    path = job.run_dir / "config.json"
+    names = [folder.name for folder in job.manifests]
+    digests = {
+        name: {
+            "train.jsonl": digest_file(folder / "train.jsonl"),
+            "valid.jsonl": digest_file(folder / "valid.jsonl"),
+            "index": digest_file(index),
+        }
+        for name, folder, index in zip(names, job.manifests, job.indexes, strict=True)
+    }
+    now = json.loads(json.dumps({**asdict(job.config), "digests": digests}))
+    if path.exists() and any(job.run_dir.glob("checkpoints/step-*")):
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before.pop("versions") != versions():
+            say("train: note: other package versions than at the start of this run; the numbers may differ slightly")
+        if differences := list(_differences(before, now)):
+            raise Refused(
+                f"{job.run_dir} holds checkpoints of another run: {'; '.join(differences[:5])}; "
+                "give the old values, or another run directory"
+            )
+    write_json(path, {**now, "versions": versions()})
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
+    elif before != now:
+        yield f"{name} was {before}, is {now}"
+
+
+def _introduce(job: TrainJob, run: Run, tracks: TrackTable) -> None:
+    """Say what is about to happen."""
+    config, t, world = job.config, job.config.training, run.world
+    total = sum(p.numel() for p in run.model.parameters())
+    sharded = is_sharded(world, t)
+    local = sum((p.to_local() if sharded else p).numel() for p in run.model.parameters())
+    hours = tracks.num_frames_N.sum() / config.codec.frame_rate_hz / 3600
+    micro = t.micro_batch_size or t.batch_size // world.size
+    rounds = t.batch_size // (micro * world.size)
+    say(
+        f"train: {config.model.size} model, {total / 1e6:.2f} M parameters"
+        + (f", {local / 1e6:.2f} M of them on each process" if sharded else "")
+        + f"; {len(tracks.keys)} tracks, {hours:.2f} h; validation on {len(run.valid_tracks.keys)} tracks"
+    )
+    say(
+        f"train: {world.size} process{'es' if world.size > 1 else ''} on {world.device.type}"
+        + (f" ({torch.cuda.get_device_name(world.device)})" if world.device.type == "cuda" else f" x {job.num_threads} threads")
+        + f", {t.precision}; a batch of {t.batch_size} = {world.size} x {rounds} x {micro} segments of {t.segment_sec:g} s"
+    )
+    where = f"resumes at step {run.step}" if run.step else "starts at step 0"
+    say(
+        f"train: {where} of {t.steps}, learning rate {learning_rate(run.step, t):.3g}, "
+        f"sample {run.batches.state_dict()['next_sample']}; curves go to {run.history.path if run.history else '?'}"
+    )

@@ -1,0 +1,169 @@
+"""One optimizer step, and one validation.
+
+Legend: B batch, K codebooks, T frames, C cardinality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from musicgen_core.conditioners.base import Prepared
+from musicgen_core.conditioners.dropout import drop_captions
+from musicgen_core.config.training import TrainingConfig
+from musicgen_core.data.batches import Batch
+from musicgen_core.lm.model import LanguageModel
+from musicgen_core.patterns.layout import Pattern
+from musicgen_core.train.loss import count_valid, sum_losses
+from musicgen_core.train.parallel import average_gradients, is_sharded
+from musicgen_core.train.ranks import World
+from musicgen_core.train.stop import StopSignals
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or gradient that is not a number; no weight was changed by it."""
+
+
+class Objective(nn.Module):
+    """Captions and codes in, loss sums out. The outermost module, so that its forward covers every weight in use."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, codes_BKT: Tensor, mask_BT: Tensor, prepared: Prepared) -> Tensor:
+        """-> cross-entropy sums, float32 [B, K]."""
+        predictions = self.model.compute_predictions(codes_BKT, prepared)
+        return sum_losses(predictions.logits_BKTC, codes_BKT, predictions.mask_BKT & mask_BT[:, None])
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What all processes agree on after a step."""
+
+    loss_K: np.ndarray
+    """Mean cross-entropy of each codebook over the global batch, nats."""
+
+    grad_norm: float
+    """Before clipping."""
+
+    learning_rate: float
+    stop: bool
+    """Some process was asked to stop."""
+
+    requeue: bool
+    """... by the signal that SLURM sends before it takes the machine away."""
+
+    @property
+    def loss(self) -> float:
+        return float(self.loss_K.mean())
+
+
+def train_step(
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    *,
+    step: int,
+    seed: int,
+    pattern: Pattern,
+    world: World,
+    config: TrainingConfig,
+    signals: StopSignals,
+) -> StepResult:
+    """Forward, backward, clip, update. `step` counts finished steps.
+
+    Raises NonFiniteError on every process, before any weight changes, when a loss or the gradient is not finite.
+    """
+    # Dropout inside the model, where configured, is a function of (seed, step, process): resuming needs no saved state.
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, world.rank]).generate_state(1, np.uint64)[0] >> 1))
+    counts_K = count_valid(pattern, batch.global_num_valid)
+    captions = _drop_captions(batch, config.cfg_dropout, seed)
+    weights_K = (world.size / (counts_K * len(counts_K))).float().to(world.device)
+    size = config.micro_batch_size or len(batch.tracks)
+    sums = []
+    for number, part in enumerate(batch.split(size)):
+        prepared = objective.model.conditioner.prepare(captions[number * size : (number + 1) * size])
+        with autocast(world, config):
+            sums_BK = objective(
+                part.codes_BKT.to(world.device), part.mask_BT.to(world.device), prepared.to(world.device)
+            )
+        # Gradients are averaged over processes, hence the factor world.size in the weights.
+        (sums_BK * weights_K).sum().backward()
+        sums.append(sums_BK.detach())
+    if world.size > 1 and not is_sharded(world, config):
+        average_gradients(objective)
+    grad_norm = _full(nn.utils.clip_grad_norm_(objective.parameters(), config.max_grad_norm))
+
+    sums_BK = torch.cat(sums).double()
+    asked = torch.tensor([signals.stop, signals.requeue], dtype=torch.float64, device=world.device)
+    totals = world.sum(torch.cat([sums_BK.sum(0), asked])).cpu()
+    if not (torch.isfinite(totals).all() and torch.isfinite(grad_norm)):
+        _raise_non_finite(step, batch, sums_BK, float(grad_norm), world)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return StepResult(
+        loss_K=(totals[:-2] / counts_K).numpy(),
+        grad_norm=float(grad_norm),
+        learning_rate=optimizer.param_groups[0]["lr"],
+        stop=bool(totals[-2] > 0),
+        requeue=bool(totals[-1] > 0),
+    )
+
+
+@torch.no_grad()
+def validate(
+    objective: Objective, batches: Iterable[Batch], pattern: Pattern, world: World, config: TrainingConfig
+) -> np.ndarray:
+    """Mean cross-entropy of each codebook over all validation segments, float64 [K]. A collective call."""
+    totals_K = counts_K = None
+    objective.eval()
+    for batch in batches:
+        prepared = objective.model.conditioner.prepare(batch.captions).to(world.device)
+        with autocast(world, config):
+            sums_BK = objective(batch.codes_BKT.to(world.device), batch.mask_BT.to(world.device), prepared)
+        part_K = sums_BK.double().sum(0)
+        totals_K = part_K if totals_K is None else totals_K + part_K
+        counts_K = count_valid(pattern, batch.global_num_valid)
+    objective.train()
+    assert totals_K is not None
+    assert counts_K is not None
+    return (world.sum(totals_K).cpu() / counts_K).numpy()
+
+
+def autocast(world: World, config: TrainingConfig) -> AbstractContextManager[None]:
+    return torch.autocast(world.device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
+
+
+def _drop_captions(batch: Batch, p: float, seed: int) -> list[str | None]:
+    captions: list[str | None] = []
+    for epoch in dict.fromkeys(batch.epochs_B.tolist()):  # ascending: a batch may run over the end of an epoch
+        here = np.flatnonzero(batch.epochs_B == epoch)
+        captions += drop_captions([batch.captions[i] for i in here], p, seed, epoch, batch.indexes_B[here])
+    return captions
+
+
+def _full(norm: Tensor) -> Tensor:
+    """The norm over all processes as a plain CPU scalar."""
+    return (norm.full_tensor() if hasattr(norm, "full_tensor") else norm).detach().cpu()
+
+
+def _raise_non_finite(step: int, batch: Batch, sums_BK: Tensor, grad_norm: float, world: World) -> None:
+    bad_B = ~torch.isfinite(sums_BK).all(1).cpu()
+    bad_keys = [key for key, bad in zip(batch.tracks, bad_B.tolist(), strict=True) if bad]
+    reports = world.gather((bad_keys, batch.tracks))
+    if any(bad for bad, _ in reports):
+        where = "; ".join(f"process {rank}: tracks {', '.join(bad)}" for rank, (bad, _) in enumerate(reports) if bad)
+        what = "the loss is not finite"
+    else:
+        where = "; ".join(f"process {rank}: tracks {', '.join(keys)}" for rank, (_, keys) in enumerate(reports))
+        what = f"the gradient norm is {grad_norm} although every loss is finite"
+    raise NonFiniteError(
+        f"step {step + 1}: {what}; {where}. No weight was changed. Lower training.learning_rate, or look at these tracks; "
+        "the last checkpoint is untouched"
+    )

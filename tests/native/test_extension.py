@@ -1,0 +1,87 @@
+"""The extension as a Python module: its stub is true, it lets other threads run, and it can be interrupted."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal as signals
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from musicgen_core import native
+
+from .conftest import signal
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_stub_is_true():
+    command = [sys.executable, "-m", "mypy.stubtest", "musicgen_core._rust_loader"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_everything_public_is_documented():
+    for name in native.__all__:
+        thing = getattr(native, name)
+        assert inspect.getdoc(thing), name
+        if inspect.isclass(thing) and name == "TokenShards":
+            for method, value in vars(thing).items():
+                if not method.startswith("_") and method not in ("num_tracks",):
+                    assert inspect.getdoc(value), method
+
+
+def test_only_native_imports_the_extension():
+    # in pieces, so that this file does not find itself
+    needle = "_rust" + "_loader"
+    importers = [path for path in (ROOT / "musicgen_core").rglob("*.py") if needle in path.read_text()]
+    assert importers == [ROOT / "musicgen_core" / "native.py"]
+
+
+@pytest.fixture
+def long_file(tmp_path):
+    path = tmp_path / "long.flac"
+    wav = np.tile(signal(441_000, 2), (1, 60))
+    soundfile.write(path, wav.T, 44_100)
+    return path
+
+
+def test_other_threads_run_meanwhile(long_file):
+    """A counting thread must advance during a decode of seconds, which it could not under the GIL."""
+    ticks = 0
+    stop = threading.Event()
+
+    def count():
+        nonlocal ticks
+        while not stop.is_set():
+            ticks += 1
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    started = time.perf_counter()
+    native.decode(long_file)
+    elapsed = time.perf_counter() - started
+    stop.set()
+    thread.join()
+    assert ticks > 20 * elapsed
+
+
+def test_ctrl_c_returns_at_once(long_file):
+    script = f"from musicgen_core import native\nprint('go', flush=True)\nwhile True: native.decode({str(long_file)!r})"
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(0.5)
+        started = time.perf_counter()
+        os.kill(child.pid, signals.SIGINT)
+        _, errors = child.communicate(timeout=20)
+        assert time.perf_counter() - started < 2
+    assert b"KeyboardInterrupt" in errors

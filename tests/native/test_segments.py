@@ -1,0 +1,69 @@
+"""A segment is the slice of the whole decode, to the bit, for every format and wherever it lies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from musicgen_core import native
+
+from .conftest import FORMATS, NUM_SAMPLES, make, signal
+
+positions = st.one_of(
+    st.integers(0, NUM_SAMPLES + 5000),
+    st.sampled_from([0, 1, 1151, 1152, 8191, 8192, 8193, 36_863, 36_864, 36_865, NUM_SAMPLES - 1, NUM_SAMPLES]),
+)
+lengths = st.one_of(st.integers(0, 40_000), st.sampled_from([0, 1, 2, NUM_SAMPLES, 1 << 40]))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=positions, length=lengths)
+def test_segment_is_the_slice_of_the_whole(encoded, whole, name, start, length):
+    expected, expected_hz = whole(name)
+    segment, rate_hz = native.decode_segment(encoded(name), start, length)
+    assert rate_hz == expected_hz
+    expected = expected[:, start : start + length]
+    assert segment.shape == expected.shape
+    assert segment.tobytes() == expected.tobytes()
+
+
+@pytest.fixture(scope="module")
+def whole(encoded):
+    """whole(name) -> the whole decode, made once."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = native.decode(encoded(name))
+        return made[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", ["flac_s16", "vorbis", "mp3_vbr"])
+def test_long_files(tmp_path, name):
+    """Ten minutes: many pages, many frames, and seeks that go far."""
+    path = make(tmp_path, name, np.tile(signal(441_000, 1), (1, 60)))
+    whole, rate_hz = native.decode(path)
+    assert whole.shape[1] == 60 * 441_000
+    rng = np.random.default_rng(3)
+    for start in rng.integers(0, whole.shape[1] - rate_hz, 20):
+        segment, _ = native.decode_segment(path, int(start), rate_hz)
+        assert segment.tobytes() == whole[:, start : start + rate_hz].tobytes()
+
+
+def test_beyond_the_end(encoded):
+    for name in ("wav_s16", "mp3", "opus"):
+        assert native.decode_segment(encoded(name), NUM_SAMPLES, 10)[0].shape == (2, 0)
+        assert native.decode_segment(encoded(name), 10**15, 10)[0].shape == (2, 0)
+        assert native.decode_segment(encoded(name), NUM_SAMPLES - 3, 10)[0].shape == (2, 3)
+
+
+def test_negative_arguments(encoded):
+    with pytest.raises(ValueError, match="start_samples is -1"):
+        native.decode_segment(encoded("wav_s16"), -1, 10)
+    with pytest.raises(ValueError, match="num_samples is -5"):
+        native.decode_segment(encoded("wav_s16"), 1, -5)

@@ -1,0 +1,113 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from small_models import CODEC, CONDITIONER, MODEL, make_model
+
+from musicgen_core.codec import load
+from musicgen_core.config.data import CodecSpec
+from musicgen_core.config.evaluation import GenerationConfig
+from musicgen_core.config.root import GenerateStageConfig, TrainStageConfig
+from musicgen_core.config.training import TrainingConfig
+from musicgen_core.data.manifest import ManifestRecord
+from musicgen_core.lm.weights import save_export
+from musicgen_core.stages import generate
+from musicgen_core.util.atomic import write_json, write_jsonl
+
+TRAINED = TrainStageConfig(seed=3, codec=CODEC, model=MODEL, conditioner=CONDITIONER, training=TrainingConfig())
+CONFIG = GenerateStageConfig(generation=GenerationConfig(prompts=("fast techno",), duration_sec=0.21, top_k=10))
+
+
+class LoudCodec:
+    """Every code becomes one frame of that level, up to twice full scale."""
+
+    def __init__(self, spec: CodecSpec) -> None:
+        self.spec = spec
+
+    def decode(self, codes_BKT: torch.Tensor) -> torch.Tensor:
+        level_B1T = codes_BKT.sum(1, keepdim=True) * (2.0 / self.spec.card / self.spec.num_codebooks)
+        return level_B1T.repeat_interleave(self.spec.hop_samples, dim=2)
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    (tmp_path / "export").mkdir()
+    save_export(tmp_path / "export", make_model(), TRAINED, {})
+    nothing = dict.fromkeys(ManifestRecord.__dataclass_fields__)
+    captions = ["slow rock", None, "slow rock", "fast techno"]
+    write_jsonl(tmp_path / "generate.jsonl", [{**nothing, "caption": caption} for caption in captions])
+    write_json(tmp_path / "where.json", {"codec": str(tmp_path / "codec"), "corpora": {}})
+    monkeypatch.setattr(load, "load_codec", lambda folder, device: LoudCodec(CODEC))
+    return {
+        "export": tmp_path / "export",
+        "prompts": [tmp_path / "generate.jsonl"],
+        "where": tmp_path / "where.json",
+        "out": tmp_path / "samples",
+    }
+
+
+def test_writes_every_sample_without_clipping(paths: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    generate.run(CONFIG, **paths)
+    records = json.loads((paths["out"] / "samples.json").read_text())
+    assert [(record["prompt"], record["source"]) for record in records] == [
+        ("fast techno", "prompt"),
+        ("slow rock", "held-out"),
+        (None, "unconditional"),
+    ]
+    assert {path.name for path in paths["out"].iterdir()} == {"samples.json", "000.wav", "001.wav", "002.wav"}
+    for record in records:
+        wav, sample_rate_hz = soundfile.read(paths["out"] / record["file"])
+        assert soundfile.info(paths["out"] / record["file"]).subtype == "PCM_16"
+        assert sample_rate_hz == record["sample_rate_hz"] == 16000
+        assert len(wav) == 3360  # 0.21 s: eleven frames, cut to the asked length
+        assert record["codes_shape"] == [4, 11]
+        assert record["duration_sec"] == pytest.approx(0.21)
+        assert record["gain"] < 1
+        assert np.abs(wav).max() == pytest.approx(0.999, abs=1e-4)
+    assert "turned down by" in capsys.readouterr().err
+
+
+def test_a_sample_does_not_depend_on_batches(paths: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    generate.run(CONFIG, **paths)
+    together = [path.read_bytes() for path in sorted(paths["out"].glob("*.wav"))]
+    monkeypatch.setattr(generate, "BATCH_SIZE", 2)
+    generate.run(CONFIG, **paths)
+    assert [path.read_bytes() for path in sorted(paths["out"].glob("*.wav"))] == together
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sample_rate_hz": 32000}, "sample_rate_hz 16000, but .* has 32000"),
+        ({"num_codebooks": 8}, "num_codebooks 4, but .* has 8"),
+        ({"card": 1024}, "card 40, but .* has 1024"),
+        ({"digest": "f" * 32}, f"digest {'0' * 32}, but .* has {'f' * 32}"),
+    ],
+)
+def test_another_codec_is_refused_with_both_numbers(
+    paths: dict[str, Any], monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr(load, "load_codec", lambda folder, device: LoudCodec(replace(CODEC, **change)))
+    with pytest.raises(ValueError, match=message):
+        generate.run(CONFIG, **paths)
+    assert not paths["out"].exists()
+
+
+def test_quiet_audio_is_not_touched(tmp_path: Path) -> None:
+    wav_CN = np.array([[0.5, -0.25, 0.0], [0.0, 0.0, 0.0]], dtype=np.float32)
+    assert generate.write_wav(tmp_path / "a.wav", wav_CN, 16000) == 1.0
+    read, _ = soundfile.read(tmp_path / "a.wav")
+    np.testing.assert_allclose(read.T, wav_CN, atol=1 / 32768)
+    assert generate.write_wav(tmp_path / "silent.wav", wav_CN * 0, 16000) == 1.0
+    with pytest.raises(ValueError, match=r"b\.wav: the codec decoded NaN"):
+        generate.write_wav(tmp_path / "b.wav", wav_CN * np.nan, 16000)
+
+
+def test_longer_than_trained_is_said(paths: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    generate.run(GenerateStageConfig(generation=replace(CONFIG.generation, duration_sec=5.02)), **paths)
+    assert "5.02 s are asked for, but the model was trained on 5 s" in capsys.readouterr().err

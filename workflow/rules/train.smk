@@ -1,0 +1,61 @@
+# Tokens and words -> a model. The run's folder is no declared output, so Snakemake never deletes a checkpoint; only the
+# marker DONE is. Where and on how many processes it runs comes from resources, which never make a run stale.
+
+
+rule train_run:
+    localrule: True
+    input:
+        manifests=manifests("train", "valid"),
+        indexes=indexes,
+        shards=buckets(TOKENS_DIR, ".tar"),
+    output:
+        f"{RUNS_DIR}/{{run}}/DONE",
+    log:
+        f"{RESULTS}/logs/train/{{run}}.log",
+    params:
+        config=lambda wildcards: to_json(project_train(RUNS[wildcards.run], CODEC)),
+        version=STAGES["train"].version,
+        digest=lambda wildcards: SIGNATURES[RUNS[wildcards.run].name],
+        manifests=manifest_folders,
+        run_dir=f"{RUNS_DIR}/{{run}}",
+    threads: 16
+    resources:
+        launcher="none",
+        nodes=1,
+        processes_per_node=1,
+        gpus_per_node=0,
+        cpus_per_process=lambda wildcards, threads: threads,
+        memory_mb=8000,
+        runtime_min=1440,
+        partition="",
+        account="",
+    shell:
+        "musicgen train --config {params.config:q} --manifests {params.manifests:q} --indexes {input.indexes:q} "
+        "--run-dir {params.run_dir:q} --launcher {resources.launcher} --nodes {resources.nodes} "
+        "--processes-per-node {resources.processes_per_node} --gpus-per-node {resources.gpus_per_node} "
+        "--cpus-per-process {resources.cpus_per_process} --memory-mb {resources.memory_mb} "
+        "--runtime-min {resources.runtime_min} --partition={resources.partition:q} --account={resources.account:q} "
+        "2>&1 | tee -i {log:q}"
+
+
+rule export:
+    input:
+        done=f"{RUNS_DIR}/{{run}}/DONE",
+        manifests=manifests("train"),
+    output:
+        f"{RUNS_DIR}/{{run}}/export/config.json",
+        f"{RUNS_DIR}/{{run}}/export/model.safetensors",
+    log:
+        f"{RESULTS}/logs/export/{{run}}.log",
+    params:
+        config=lambda wildcards: to_json(ExportStageConfig()),
+        version=STAGES["export"].version,
+        manifests=manifest_folders,
+        run_dir=f"{RUNS_DIR}/{{run}}",
+        out=f"{RUNS_DIR}/{{run}}/export",
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    shell:
+        "musicgen export --config {params.config:q} --run-dir {params.run_dir:q} --manifests {params.manifests:q} "
+        "--out {params.out:q} 2>&1 | tee -i {log:q}"
