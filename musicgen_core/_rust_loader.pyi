@@ -6,6 +6,32 @@ from typing import TypeAlias, TypeVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "AudioError",
+    "CorruptAudioError",
+    "UnsupportedAudioError",
+    "LimitError",
+    "ShardError",
+    "probe",
+    "decode_file",
+    "decode_bytes",
+    "decode_segment",
+    "mix_to_mono",
+    "resample",
+    "measure",
+    "sound_bounds",
+    "hash_bytes",
+    "hash_file",
+    "hash_files",
+    "interleave",
+    "deinterleave",
+    "philox_raw",
+    "uniform",
+    "sample_segments",
+    "write_token_index",
+    "TokenShards",
+]
+
 _Path: TypeAlias = str | PathLike[str]
 _Token = TypeVar("_Token", np.uint16, np.int16, np.int64)
 

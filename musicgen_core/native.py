@@ -190,7 +190,7 @@ def resample(wav_CN: Wav, from_hz: int, to_hz: int, preset: str = "julius24") ->
 
     Raises:
         ValueError: a rate outside 1..768000 Hz, an unknown preset, wrong shape or dtype.
-        LimitError: a pair of rates whose filter would exceed 256 MiB.
+        LimitError: a pair of rates whose filter would exceed 64 MiB.
     """
     if preset != "julius24":
         raise ValueError(f"unknown preset {preset!r}; there is julius24")

@@ -7,11 +7,15 @@ import json
 import tarfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from musicgen_core import native
 from musicgen_core.config.data import CodecSpec
+from musicgen_core.config.model import LutConditionerConfig, ModelConfig
+from musicgen_core.config.root import TrainStageConfig
+from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.manifest import ManifestRecord
 from musicgen_core.util.atomic import write_jsonl
 
@@ -23,7 +27,7 @@ SPEC = CodecSpec(
 def write_corpus(
     root: Path, name: str = "made", num_train: int = 6, num_valid: int = 2, num_frames: int = 300, weight: float = 1.0
 ) -> tuple[Path, Path]:
-    """Write tokens and manifests -> (manifest folder, index file). Frame t of codebook k counts up by the track's pace."""
+    """Write tokens and manifests -> (manifest folder, index file). Codes count up by the track's pace, with noise."""
     random = np.random.default_rng(0)
     folder, shard = root / "manifest" / name, root / "tokens" / name / "00000-of-00001.tar"
     shard.parent.mkdir(parents=True)
@@ -44,6 +48,31 @@ def write_corpus(
     for split, lines in records.items():
         write_jsonl(folder / f"{split}.jsonl", [asdict(line) for line in lines])
     return folder, index
+
+
+def tiny_config(model: dict[str, Any] | None = None, **training: Any) -> TrainStageConfig:
+    """A run that takes about a second: two layers of width 32, 1 s segments, a log line for every step."""
+    values: dict[str, Any] = {
+        "steps": 20,
+        "batch_size": 4,
+        "segment_sec": 1.0,
+        "learning_rate": 3e-3,
+        "warmup_steps": 3,
+        "ema_decay": 0.9,
+        "ema_every_steps": 1,
+        "log_every_steps": 1,
+        "validate_every_steps": 10,
+        "num_valid_segments": 6,
+        "checkpoint_every_steps": 5,
+        "device": "cpu",
+    }
+    return TrainStageConfig(
+        seed=1,
+        codec=SPEC,
+        model=ModelConfig(**{"dim": 32, "num_heads": 2, "num_layers": 2, **(model or {})}),
+        conditioner=LutConditionerConfig(num_bins=32, dim=8, max_words=4),
+        training=TrainingConfig(**{**values, **training}),
+    )
 
 
 def make_record(

@@ -35,16 +35,18 @@ class TinyCodecArchitecture:
     num_channels: int = 1
     num_codebooks: int = 4
     card: int = 256
-    ratios: tuple[int, ...] = (8, 5, 4, 2)
-    """Upsampling ratios in decoder order; their product is the hop."""
+    ratios: tuple[int, ...] = (5, 8, 8)
+    """Upsampling ratios in decoder order; their product is the hop. The encoder starts with the last, 8, which makes most
+    of the work happen at low rates."""
 
-    num_filters: int = 12
+    num_filters: int = 16
     """Channels after the first convolution; they double at every ratio."""
 
-    dimension: int = 64
+    dimension: int = 32
     """Latent width, and width of a codebook entry."""
 
-    num_lstm_layers: int = 1
+    num_lstm_layers: int = 0
+    """None by default: codes then depend on nearby samples only, and music that repeats has codes that repeat."""
 
 
 class TinyEncodec(nn.Module):

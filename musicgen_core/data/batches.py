@@ -77,11 +77,13 @@ class TrackTable:
 def open_tracks(manifests: Sequence[Path], indexes: Sequence[Path], split: str, codec: CodecSpec) -> TrackTable:
     """Open the tracks of a split: `manifests` are corpus folders with {split}.jsonl, `indexes` their token indexes.
 
-    Raises ValueError when the counts differ, when codes come from another codec than `codec`, when a track of a manifest
-    has no codes, or when the split is empty.
+    Raises ValueError when the counts differ, when codes come from another codec than `codec`, when a track of a
+    manifest has no codes, or when the split is empty.
     """
     if len(manifests) != len(indexes) or not manifests:
-        raise ValueError(f"{len(manifests)} manifest folders but {len(indexes)} token indexes; give one of each per corpus")
+        raise ValueError(
+            f"{len(manifests)} manifest folders but {len(indexes)} token indexes; give one of each per corpus"
+        )
     shards: list[native.TokenShards] = []
     numbers: list[int] = []
     rows: list[int] = []
@@ -109,8 +111,8 @@ def open_tracks(manifests: Sequence[Path], indexes: Sequence[Path], split: str, 
             weights.append(float(record.weight if record.weight is not None else 1.0))
     if not keys:
         raise ValueError(
-            f"no track in the {split} split of {', '.join(str(folder) for folder in manifests)}: with too few groups of "
-            "tracks a split stays empty; add music, or group tracks one by one (corpora.*.group_by: track)"
+            f"no track in the {split} split of {', '.join(str(folder) for folder in manifests)}: with too few groups "
+            "of tracks a split stays empty; add music, or group tracks one by one (corpora.*.group_by: track)"
         )
     return TrackTable(
         codec=codec,

@@ -45,7 +45,7 @@ def write_clips(
     sample_rate_hz: int,
     frame_rate_hz: float,
 ) -> None:
-    """Fill the folder with at most 4 clips, of different tracks where there are, as 16-bit FLAC, and references.json."""
+    """Fill the folder with at most 4 clips as 16-bit FLAC, of different tracks where there are, and references.json."""
     with atomic_folder(folder) as temporary:
         clips = [
             _write_clip(

@@ -31,8 +31,8 @@ def run(
     Everything is written to `run_dir`: config.json first, history.jsonl, tensorboard/, checkpoints/, and DONE last.
     The remaining flags say where the processes run and never change the result; memory is per node, runtime in minutes.
 
-    SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 end the current step, save, and leave with exit code 75. With launcher submitit,
-    Ctrl-C cancels the SLURM job (it saves first), and a later call finds a job that is still there.
+    SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 end the current step, save, and leave with exit code 75. With launcher
+    submitit, Ctrl-C cancels the SLURM job (it saves first), and a later call finds a job that is still there.
     Raises ValueError when the run cannot start, NonFiniteError when a loss or gradient is not finite.
     """
     from musicgen_core.train.launch import launch

@@ -87,7 +87,7 @@ class Checkpoints:
     def load_newest(self, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> dict[str, Any] | None:
         """Load the newest sound set in place; None when there is none.
 
-        Returns its manifest. A torn or altered set is put aside with a line that says so, and the one before it is used.
+        Returns its manifest. A torn or altered set is put aside with a line that says so, and the one before is used.
         """
         found = self.world.on_first(lambda: self._newest_sound("step"))
         if found is None:

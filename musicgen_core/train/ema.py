@@ -12,10 +12,10 @@ from torch.distributed.tensor import DTensor
 
 
 class Ema:
-    """Bias-corrected exponential average, as AudioCraft's: count <- count * decay + 1, average += (value - average) / count.
+    """Bias-corrected exponential average: count <- count * decay + 1; average <- average + (value - average) / count.
 
-    The first update copies the weights, so the average never remembers the initialisation. Works on local shards and
-    needs no communication. Raises ValueError for a state entry that is not floating point.
+    AudioCraft's rule. The first update copies the weights, so the average never remembers the initialisation. Works on
+    local shards and needs no communication. Raises ValueError for a state entry that is not floating point.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from musicgen_core.config.training import LaunchConfig
+from musicgen_core.train.stop import EXIT_CODE
 from musicgen_core.util.log import say
 
 if TYPE_CHECKING:
@@ -65,15 +66,15 @@ def check_geometry(where: LaunchConfig) -> None:
         )
     if where.launcher == "none" and where.nodes * where.processes_per_node > 1:
         raise ValueError(
-            f"launcher none starts 1 process, but {where.nodes} nodes x {where.processes_per_node} processes were asked "
-            "for; use launcher torchrun (one machine) or submitit (SLURM)"
+            f"launcher none starts 1 process, but {where.nodes} nodes x {where.processes_per_node} processes were "
+            "asked for; use launcher torchrun (one machine) or submitit (SLURM)"
         )
     if where.launcher == "torchrun" and where.nodes > 1:
         raise ValueError(f"launcher torchrun stays on 1 machine, but {where.nodes} nodes were asked for; use submitit")
     if where.gpus_per_node and where.gpus_per_node < where.processes_per_node:
         raise ValueError(
-            f"{where.processes_per_node} processes per node but {where.gpus_per_node} GPUs: each process needs its own; "
-            "lower processes_per_node or ask for more GPUs"
+            f"{where.processes_per_node} processes per node but {where.gpus_per_node} GPUs: each process needs its "
+            "own; lower processes_per_node or ask for more GPUs"
         )
 
 
@@ -122,16 +123,19 @@ def launch_torchrun(job: TrainJob, where: LaunchConfig) -> None:
         elastic_launch(elastic, run_rank)(replace(job, num_threads=threads))
     except ChildFailedError as error:
         codes = {failure.exitcode for failure in error.failures.values()}
-        raise SystemExit(75 if codes == {75} else _fail(f"a process failed (exit codes {sorted(codes)}); see above")) from None
+        if codes != {EXIT_CODE}:
+            say(f"train: a process failed (exit codes {sorted(codes)}); what it said is above")
+            raise SystemExit(1) from None
+        raise SystemExit(EXIT_CODE) from None
     except SignalException as error:
         if is_done(job):
             return
         say(f"train: {signal.Signals(error.sigval).name}: all processes have ended; run the same command to resume")
-        raise SystemExit(75) from None
+        raise SystemExit(EXIT_CODE) from None
 
 
 def run_rank(job: TrainJob) -> None:
-    """One process among several: its error is on standard error, whole and at once, before anything can wait for others."""
+    """One process among several: its error is said whole and at once, before anything can wait for the others."""
     from musicgen_core.train.loop import train
     from musicgen_core.train.ranks import Refused
 
@@ -148,8 +152,3 @@ def _leave(message: str) -> Any:
     say(message)
     sys.stdout.flush()
     os._exit(1)
-
-
-def _fail(message: str) -> int:
-    say(f"train: {message}")
-    return 1

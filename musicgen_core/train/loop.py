@@ -19,7 +19,7 @@ from musicgen_core.util.log import say
 def train(job: TrainJob) -> None:
     """Train until the last step, resuming by itself; `run_dir/DONE` is written last.
 
-    Raises Refused or ValueError when the run cannot start, NonFiniteError, and Stopped after a signal, once all is saved.
+    Raises Refused or ValueError when the run cannot start, NonFiniteError, and Stopped after a signal, with all saved.
     """
     config, t = job.config, job.config.training
     with (

@@ -21,8 +21,8 @@ IGNORED = -100
 def sum_losses(logits_BKTC: Tensor, codes_BKT: Tensor, mask_BKT: Tensor) -> Tensor:
     """Cross-entropy in nats summed over the valid frames of each sample -> float32 [B, K].
 
-    Logits may be NaN and codes out of range where the mask is False: neither is read. Codebooks are taken one by one, so
-    that no float32 copy of all logits exists at once.
+    Logits may be NaN and codes out of range where the mask is False: neither is read. Codebooks are taken one by one,
+    so that no float32 copy of all logits exists at once.
     """
     sums = []
     for k in range(codes_BKT.shape[1]):

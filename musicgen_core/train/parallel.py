@@ -28,7 +28,7 @@ def distribute(outer: nn.Module, layers: nn.ModuleList, world: World, config: Tr
         if config.compile:
             layer.compile()
     if world.mesh is not None and config.sharding == "full":
-        # Under bf16 the layers' weights travel as bf16, and autocast decides what each operation computes in, as with one
+        # Under bf16 the layers' weights travel as bf16, and autocast decides what an operation computes in, as with one
         # process. Embeddings and heads stay fp32: they set the type of the residual stream, and of the positions in it.
         policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16 if config.precision == "bf16" else None,
@@ -46,7 +46,7 @@ def is_sharded(world: World, config: TrainingConfig) -> bool:
 
 
 def average_gradients(model: nn.Module) -> None:
-    """Average the gradients of full copies over processes, in buckets; a parameter without a gradient counts as zero."""
+    """Average the gradients of full copies over processes, in buckets; a missing gradient counts as zero."""
     gradients = []
     for parameter in model.parameters():
         if parameter.requires_grad:

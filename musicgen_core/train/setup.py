@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.distributed.tensor import DTensor
 
 from musicgen_core import __version__
 from musicgen_core.config.root import TrainStageConfig
@@ -199,7 +200,7 @@ def _introduce(job: TrainJob, run: Run, tracks: TrackTable) -> None:
     config, t, world = job.config, job.config.training, run.world
     total = sum(p.numel() for p in run.model.parameters())
     sharded = is_sharded(world, t)
-    local = sum((p.to_local() if sharded else p).numel() for p in run.model.parameters())
+    local = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in run.model.parameters())
     hours = tracks.num_frames_N.sum() / config.codec.frame_rate_hz / 3600
     micro = t.micro_batch_size or t.batch_size // world.size
     rounds = t.batch_size // (micro * world.size)
@@ -208,10 +209,12 @@ def _introduce(job: TrainJob, run: Run, tracks: TrackTable) -> None:
         + (f", {local / 1e6:.2f} M of them on each process" if sharded else "")
         + f"; {len(tracks.keys)} tracks, {hours:.2f} h; validation on {len(run.valid_tracks.keys)} tracks"
     )
+    machine = f"the CPU, threads: {job.num_threads}"
+    if world.device.type == "cuda":
+        machine = torch.cuda.get_device_name(world.device)
     say(
-        f"train: {world.size} process{'es' if world.size > 1 else ''} on {world.device.type}"
-        + (f" ({torch.cuda.get_device_name(world.device)})" if world.device.type == "cuda" else f" x {job.num_threads} threads")
-        + f", {t.precision}; a batch of {t.batch_size} = {world.size} x {rounds} x {micro} segments of {t.segment_sec:g} s"
+        f"train: processes: {world.size} on {machine}; {t.precision}; batch of {t.batch_size} segments of "
+        f"{t.segment_sec:g} s = {world.size} processes x {rounds} rounds x {micro}"
     )
     where = f"resumes at step {run.step}" if run.step else "starts at step 0"
     say(

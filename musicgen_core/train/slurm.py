@@ -1,8 +1,8 @@
 """Training as a SLURM job: submitted once, followed, and found again by whoever asks next.
 
 The id of the job is kept in run_dir/job.json. A second call attaches to that job while SLURM has it. Ctrl-C cancels the
-job, which saves first; SIGTERM, or the death of this process, leaves it running. Whether the job lives is asked of squeue:
-clusters without accounting have no sacct.
+job, which saves first; SIGTERM, or the death of this process, leaves it running. Whether the job lives is asked of
+squeue: clusters without accounting have no sacct.
 """
 
 from __future__ import annotations

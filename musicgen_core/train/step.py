@@ -164,6 +164,6 @@ def _raise_non_finite(step: int, batch: Batch, sums_BK: Tensor, grad_norm: float
         where = "; ".join(f"process {rank}: tracks {', '.join(keys)}" for rank, (_, keys) in enumerate(reports))
         what = f"the gradient norm is {grad_norm} although every loss is finite"
     raise NonFiniteError(
-        f"step {step + 1}: {what}; {where}. No weight was changed. Lower training.learning_rate, or look at these tracks; "
-        "the last checkpoint is untouched"
+        f"step {step + 1}: {what}; {where}. No weight was changed. Lower training.learning_rate, or look at these "
+        "tracks; the last checkpoint is untouched"
     )

@@ -2,16 +2,14 @@
 //! addresses outputs absolutely, so a segment with enough context gives the bits of the whole.
 
 use std::collections::HashMap;
-use std::f64::consts::PI;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use crate::error::{Error, Result};
 use crate::kernels::Fir;
 use crate::stream::MAX_SAMPLE_RATE_HZ;
 
-/// 256 MiB; reached only by rates without common factors near the upper limit.
-const MAX_TABLE_WEIGHTS: u64 = 1 << 26;
-const MAX_CACHED_TABLES: usize = 32;
+/// 64 MiB for one table and for all that are kept; a pair of rates without common factors reaches it near 300 kHz.
+const MAX_TABLE_WEIGHTS: usize = 1 << 24;
 
 type Key = (u32, u32);
 static TABLES: LazyLock<Mutex<HashMap<Key, Arc<Table>>>> = LazyLock::new(Default::default);
@@ -40,7 +38,7 @@ impl Table {
         }
         let table = Arc::new(Self::build(key.0, key.1)?);
         let mut tables = TABLES.lock().expect("no panic holds it");
-        if tables.len() >= MAX_CACHED_TABLES {
+        if tables.values().map(|kept| kept.weights.len()).sum::<usize>() + table.weights.len() > MAX_TABLE_WEIGHTS {
             tables.clear();
         }
         tables.insert(key, table.clone());
@@ -49,25 +47,28 @@ impl Table {
 
     /// julius 0.2.8 `ResampleFrac` with zeros = 24 and rolloff = 0.945 (what AudioCraft uses): phase i of `to` weighs
     /// input j by sinc(pi t) cos^2(pi t / 48) at t = c (j / from - i / to), c = 0.945 min(from, to), each phase
-    /// normalised to sum 1. Taps where the window is zero are left out, the rest is in double until it is stored.
+    /// normalised to sum 1. Taps where the window is zero are left out. julius computes t in float32, which moves the
+    /// output by up to 5e-6, so it is done here as well; the rest is in double until it is stored.
     fn build(from: u32, to: u32) -> Result<Self> {
         const ZEROS: f64 = 24.0;
         let cutoff = 0.945 * f64::from(from.min(to));
         let reach = ZEROS * f64::from(from) / cutoff; // in input samples, to either side
-        let num_taps = ((2.0 * reach).floor() as u64 + 1).next_multiple_of(8);
-        if num_taps * u64::from(to) > MAX_TABLE_WEIGHTS {
+        let num_taps = (2.0 * reach).floor() as usize + 1;
+        let num_taps = num_taps.next_multiple_of(8);
+        if num_taps * to as usize > MAX_TABLE_WEIGHTS {
             let message = format!("resampling {from}:{to} needs {num_taps} x {to} filter taps; choose closer rates");
             return Err(Error::limit("resample", message));
         }
-        let mut weights = Vec::with_capacity(num_taps as usize * to as usize);
+        let mut weights = Vec::with_capacity(num_taps * to as usize);
         let mut first_tap = Vec::with_capacity(to as usize);
-        let mut phase_weights = vec![0f64; num_taps as usize];
+        let mut phase_weights = vec![0f64; num_taps];
         for phase in 0..to {
-            let centre = f64::from(phase) * f64::from(from) / f64::from(to);
-            let first = (centre - reach).ceil() as i32;
+            let first = (f64::from(phase) * f64::from(from) / f64::from(to) - reach).ceil() as i32;
+            let offset = -(f64::from(phase) / f64::from(to)) as f32;
             for (tap, weight) in phase_weights.iter_mut().enumerate() {
-                let t = cutoff * (f64::from(first + tap as i32) / f64::from(from) - f64::from(phase) / f64::from(to));
-                *weight = if t.abs() < ZEROS { sinc(PI * t) * (PI * t / (2.0 * ZEROS)).cos().powi(2) } else { 0.0 };
+                let t = ((first + tap as i32) as f32 / from as f32 + offset) * cutoff as f32;
+                let x = f64::from(t * std::f32::consts::PI);
+                *weight = if f64::from(t.abs()) < ZEROS { sinc(x) * (x / (2.0 * ZEROS)).cos().powi(2) } else { 0.0 };
             }
             let sum: f64 = phase_weights.iter().sum();
             weights.extend(phase_weights.iter().map(|w| (w / sum) as f32));

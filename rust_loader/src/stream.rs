@@ -10,6 +10,7 @@ use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
+use symphonia::core::errors::Error as DecoderError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
@@ -111,14 +112,16 @@ impl<'s> Stream<'s> {
     pub fn open(source: Source<'s>, verify: bool) -> Result<Self> {
         let name = source.name();
         let (mut media, source_bytes) = source.open()?;
+        if source_bytes == 0 {
+            return Err(Error::corrupt(&name, "the file is empty"));
+        }
         let tag_bytes = id3v2_bytes(&mut media).map_err(|source| Error::Io { name: name.clone(), source })?;
         let stream = MediaSourceStream::new(media, Default::default());
         let reader = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(|e| match Error::from_decoder(&name, "opening", e) {
-                io @ Error::Io { .. } => io,
-                Error::Limit { name, message } => Error::Limit { name, message },
-                _ => Error::unsupported(&name, "no known audio format, or damaged beyond recognition"),
+            .map_err(|e| match e {
+                DecoderError::Unsupported(_) => Error::unsupported(&name, "not audio, or of a format that is not read"),
+                other => Error::from_decoder(&name, "opening", other),
             })?;
         let track = reader
             .default_track(TrackType::Audio)
@@ -309,11 +312,11 @@ impl<'s> Stream<'s> {
         }
     }
 
-    fn error(&self, error: symphonia::core::errors::Error) -> Error {
+    fn error(&self, error: DecoderError) -> Error {
         Error::from_decoder(&self.name, "reading", error)
     }
 
-    fn error_at(&self, position: i64, error: symphonia::core::errors::Error) -> Error {
+    fn error_at(&self, position: i64, error: DecoderError) -> Error {
         let doing = match self.spec {
             Some((rate, _)) => format!("at {:.3} s", position as f64 / f64::from(rate)),
             None => "at the start".to_owned(),

@@ -38,13 +38,6 @@ def test_everything_public_is_documented():
                     assert inspect.getdoc(value), method
 
 
-def test_only_native_imports_the_extension():
-    # in pieces, so that this file does not find itself
-    needle = "_rust" + "_loader"
-    importers = [path for path in (ROOT / "musicgen_core").rglob("*.py") if needle in path.read_text()]
-    assert importers == [ROOT / "musicgen_core" / "native.py"]
-
-
 @pytest.fixture
 def long_file(tmp_path):
     path = tmp_path / "long.flac"

@@ -21,6 +21,7 @@ HOME = Path("/run/musicgen-slurm")
 CONFIG = """
 corpora:
   demo: {path: demo, captions: [json, txt, metadata.csv, tags], num_buckets: 2}
+codec: {kind: tiny, path: /tmp/sl/codec}
 training:
   steps: 6
   batch_size: 4

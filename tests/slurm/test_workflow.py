@@ -1,8 +1,13 @@
 """`snakemake --profile slurm train` on a real cluster of two nodes, from music to a trained model."""
 
 import json
+import os
+import re
 import shutil
+import signal
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,22 +55,53 @@ def test_without_slurm_one_line_says_so(cluster, project: Path, tmp_path: Path) 
 
 
 def test_train_runs_buckets_as_jobs_and_training_over_two_nodes(cluster, project: Path) -> None:
-    before = {job["JobId"] for job in cluster.jobs()}
+    before = len(cluster.jobs())
     shown = snakemake(cluster, project, "train")
     assert shown.returncode == 0, shown.stderr
-    jobs = [job for job in cluster.jobs() if job["JobId"] not in before]
-    assert {job["JobState"] for job in jobs} <= {"COMPLETED", "COMPLETING", "RUNNING"}
-    training = [job for job in jobs if job["Command"].endswith(".sh")]
-    assert [(job["NumNodes"], job["NumTasks"]) for job in training] == [("2", "2")]
-    assert len(jobs) == 1 + 2 + 2 + 1, "training, and resample, tokenize for two buckets, and index"
+    jobs = cluster.jobs()[before:]
+    rules = [match[1] for job in jobs if (match := re.match(r"rule_(\w+?)_wildcards", job.get("Comment", "")))]
+    assert sorted(rules) == ["index", "resample", "resample", "tokenize", "tokenize"]
+    (training,) = [job for job in jobs if job["JobName"].startswith("train-")]
+    assert len(jobs) == len(rules) + 1
+    assert (training["NumNodes"], training["NumTasks"], training["NodeList"]) == ("2", "2", "n[1-2]")
+    (log,) = project.glob("results/logs/train/*.log")
+    assert "2 processes on cpu" in log.read_text()
     (done,) = project.glob("results/runs/*/DONE")
-    config = json.loads((done.parent / "config.json").read_text())
-    assert config["training"]["steps"] == 6
+    steps = [json.loads(line) for line in (done.parent / "history.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in steps if line["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert {job["JobState"] for job in cluster.jobs()[before:]} <= {"COMPLETED", "COMPLETING"}
 
 
 def test_a_second_call_has_nothing_to_do(cluster, project: Path) -> None:
-    before = cluster.jobs()
+    before = len(cluster.jobs())
     shown = snakemake(cluster, project, "train")
     assert shown.returncode == 0, shown.stderr
     assert "Nothing to be done" in shown.stdout + shown.stderr
-    assert cluster.jobs() == before
+    assert len(cluster.jobs()) == before
+
+
+def test_ctrl_c_cancels_the_training_job_once_it_has_saved(cluster, project: Path) -> None:
+    (project / "long.yaml").write_text("training: {steps: 1000000}\n")
+    command = ["snakemake", "--profile", "slurm", "train", "--configfile", "long.yaml"]
+    with (
+        open(project / "long.txt", "w") as output,
+        subprocess.Popen(
+            command, cwd=project, env=cluster.env | SITE, stdout=output, stderr=output, start_new_session=True
+        ) as process,
+    ):
+        try:
+            wait_until(lambda: "step 2/" in (project / "long.txt").read_text() or process.poll() is not None)
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(timeout=60) == 1
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert "saved at step" in (project / "long.txt").read_text()
+    assert cluster.jobs()[-1]["JobState"] == "CANCELLED"
+
+
+def wait_until(test: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not test():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)

@@ -62,7 +62,7 @@ def test_fit_is_numpys_covariance() -> None:
 
 @pytest.mark.parametrize("frames", [np.zeros((1, 3)), np.zeros(5), np.full((4, 2), np.nan)])
 def test_what_cannot_be_fitted_is_refused(frames: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="frames|finite"):
+    with pytest.raises(ValueError, match=r"frames|finite"):
         fit_gaussian(frames)
 
 

@@ -1,6 +1,6 @@
 """The demo-sized model's numbers, committed: a change that should not move them shows here.
 
-After a change that should: `python tests/golden/test_language_model.py` rewrites the file; say why in the CHANGELOG.
+After a change that should, run this file by python to rewrite the numbers, and say why in the CHANGELOG.
 """
 
 import json

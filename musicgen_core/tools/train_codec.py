@@ -1,0 +1,184 @@
+"""`musicgen train-codec`: train the tiny EnCodec on a folder of music, on a CPU, in minutes."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from musicgen_core import native
+from musicgen_core.codec.fidelity import code_usage, log_spectral_distance_db, si_snr_db
+from musicgen_core.codec.load import load_codec
+from musicgen_core.codec.tiny import TinyCodecArchitecture, TinyEncodec, tiny_config
+from musicgen_core.config.codec_spec import CONFIG_NAME, WEIGHTS_NAME
+from musicgen_core.tools.codec_loss import ReconstructionLoss
+from musicgen_core.util.atomic import atomic_path, write_json
+from musicgen_core.util.digest import digest_lines
+from musicgen_core.util.log import progress, say
+from musicgen_core.util.streams import CODEC_SEGMENTS
+
+PROVENANCE_NAME = "provenance.json"
+_AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".m4a", ".opus")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecRecipe:
+    """How the tiny codec is trained. Small batches: at this size more steps beat larger ones."""
+
+    batch_size: int = 8
+    segment_sec: float = 0.5
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
+    max_grad_norm: float = 5.0
+    time_weight: float = 10.0
+    """Weight of the time-domain L1. It alone fixes phases; the log spectra are indifferent to them."""
+
+    autoencoder_share: float = 0.25
+    """First share of the steps, without the quantizer: quantising an untrained latent collapses its codebooks."""
+
+    codebook_decay: float = 0.98
+    """Decay of the codebooks' moving averages."""
+
+    dead_code_threshold: float = 0.2
+    """An entry used less often than this per batch (moving average) is replaced by a latent of the batch."""
+
+    min_gain: float = 0.25
+    """Segments are scaled by a gain uniform in [min_gain, 1]."""
+
+    held_out_every: int = 12
+    """Every so many-th track is kept from training, and the reconstruction error is measured on it."""
+
+
+def run(*, corpus: Path, out: Path, steps: int = 4000, seed: int = 0) -> None:
+    """Train on every audio file below `corpus` and write {model.safetensors, config.json, provenance.json} to `out`.
+
+    The same corpus, seed, steps and number of threads give the same weights on the same machine. FileNotFoundError
+    when the corpus has no audio; ValueError for fewer than 100 steps.
+    """
+    if steps < 100:
+        raise ValueError(f"steps is {steps}; a codec needs at least 100, and thousands to be of use")
+    architecture, recipe = TinyCodecArchitecture(), CodecRecipe()
+    wavs, keys = load_corpus(Path(corpus), architecture)
+    held_out = wavs[:: recipe.held_out_every]
+    training = [wav for number, wav in enumerate(wavs) if number % recipe.held_out_every] or wavs
+    started = time.monotonic()
+    model = train(architecture, recipe, training, steps, seed)
+    minutes = (time.monotonic() - started) / 60
+
+    out = Path(out)
+    with atomic_path(out / WEIGHTS_NAME) as temporary:
+        save_file(model.export_state(), temporary)
+    write_json(out / CONFIG_NAME, tiny_config(architecture))
+    provenance = {
+        "command": f"musicgen train-codec --corpus CORPUS --out OUT --steps {steps} --seed {seed}",
+        "corpus": {
+            "digest": digest_lines(sorted(keys)),
+            "num_tracks": len(wavs),
+            "duration_min": round(sum(map(len, wavs)) / architecture.sample_rate_hz / 60, 2),
+        },
+        "training": {"steps": steps, "seed": seed, "minutes": round(minutes, 1), **asdict(recipe)},
+        "num_threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("musicgen-core", "torch", "encodec", "numpy")},
+        },
+        "reconstruction": measure(out, held_out, wavs),
+    }
+    write_json(out / PROVENANCE_NAME, provenance)
+    say(f"{out}: {minutes:.1f} min, {provenance['reconstruction']}")
+
+
+def load_corpus(corpus: Path, architecture: TinyCodecArchitecture) -> tuple[list[np.ndarray], list[str]]:
+    """Every audio file at the codec's rate, mono float32 [N] in order of path, and their keys."""
+    paths = sorted(path for path in corpus.rglob("*") if path.suffix.lower() in _AUDIO_SUFFIXES)
+    if not paths:
+        raise FileNotFoundError(f"{corpus}: no audio; make some by `musicgen demo-corpus`")
+    wavs = []
+    for path in progress(paths, "read corpus"):
+        wav_CN, rate_hz = native.decode(path)
+        wavs.append(native.resample(native.mix(wav_CN, 1), rate_hz, architecture.sample_rate_hz)[0])
+    return wavs, [native.hash_file(path) for path in paths]
+
+
+def train(
+    architecture: TinyCodecArchitecture, recipe: CodecRecipe, wavs: list[np.ndarray], steps: int, seed: int
+) -> TinyEncodec:
+    """The loop: autoencoder first, then codebooks by k-means, then all together. Returns the model in eval mode."""
+    torch.manual_seed(seed)  # initial weights, and the encodec package's k-means and dead-code draws
+    model = TinyEncodec(architecture, norm="weight_norm").train()
+    for codebook in model.codebooks():
+        codebook.decay, codebook.threshold_ema_dead_code = recipe.codebook_decay, recipe.dead_code_threshold
+        codebook.kmeans_iters = 10
+    loss_function = ReconstructionLoss(architecture.sample_rate_hz, recipe.time_weight)
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, betas=(0.8, 0.99))
+    hop = int(model.encoder.hop_length)
+    segment_samples = round(recipe.segment_sec * architecture.sample_rate_hz / hop) * hop
+    music_N = np.concatenate([*wavs, np.zeros(segment_samples, dtype=np.float32)])
+    num_plain_steps = round(steps * recipe.autoencoder_share)
+
+    for step in progress(range(steps), "train-codec"):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * _schedule(step, steps, recipe.warmup_steps)
+        wav_B1N = _draw_segments(music_N, segment_samples, recipe, seed, step)
+        if step < num_plain_steps:
+            output_B1N, commitment = model.decoder(model.encoder(wav_B1N)), torch.zeros(())
+        else:
+            if step == num_plain_steps:
+                _initialize_codebooks(model, music_N, segment_samples)
+            output_B1N, _, commitment = model(wav_B1N)
+        loss = loss_function(output_B1N, wav_B1N) + commitment
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm, error_if_nonfinite=True)
+        optimizer.step()
+        if (step + 1) % 500 == 0:
+            say(f"step {step + 1}: loss {loss.item():.3f}, commitment {commitment.item():.3f}")
+    return model.eval()
+
+
+def _schedule(step: int, steps: int, warmup_steps: int) -> float:
+    return min(1.0, (step + 1) / warmup_steps) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+
+
+def _draw_segments(music_N: np.ndarray, num_samples: int, recipe: CodecRecipe, seed: int, step: int) -> torch.Tensor:
+    """wav [B, 1, N]: uniform starts over all tracks laid end to end, uniform gains."""
+    rows = np.arange(recipe.batch_size)
+    starts_B = (native.uniform(seed, CODEC_SEGMENTS, step, rows) * (len(music_N) - num_samples)).astype(np.int64)
+    gains_B = recipe.min_gain + (1.0 - recipe.min_gain) * native.uniform(seed, CODEC_SEGMENTS, step, rows, draw=1)
+    wav_BN = np.stack([music_N[start : start + num_samples] for start in starts_B]) * gains_B[:, None]
+    return torch.from_numpy(wav_BN.astype(np.float32))[:, None]
+
+
+@torch.no_grad()
+def _initialize_codebooks(model: TinyEncodec, music_N: np.ndarray, num_samples: int) -> None:
+    """One pass over 128 segments spread over the corpus, on which the package runs its k-means."""
+    starts = np.linspace(0, len(music_N) - num_samples, 128).astype(np.int64)
+    model(torch.from_numpy(np.stack([music_N[start : start + num_samples] for start in starts]))[:, None])
+
+
+def measure(folder: Path, held_out: list[np.ndarray], wavs: list[np.ndarray]) -> dict[str, Any]:
+    """Reconstruction error of a written codec on held-out tracks, and the use of its codebooks over all tracks."""
+    codec = load_codec(folder)
+    ratios, distances, codes = [], [], []
+    for wav_N in held_out:
+        reference_BCN = torch.from_numpy(wav_N)[None, None]
+        output_BCN = codec.decode(codec.encode(reference_BCN))[..., : len(wav_N)]
+        ratios.append(si_snr_db(output_BCN, reference_BCN).item())
+        distances.append(log_spectral_distance_db(output_BCN, reference_BCN).item())
+    for wav_N in wavs:
+        codes.append(codec.encode(torch.from_numpy(wav_N)[None, None])[0])
+    usage = code_usage(torch.cat(codes, dim=1), codec.spec.card)
+    return {
+        "held_out_tracks": len(held_out),
+        "si_snr_db": round(float(np.mean(ratios)), 2),
+        "log_spectral_distance_db": round(float(np.mean(distances)), 2),
+        "codebooks": [{key: round(value, 2) for key, value in row.items()} for row in usage],
+    }
