@@ -40,7 +40,7 @@ lint: build  ## formatting, lints, types, stubs
 	@ruff check . && ruff format --check .
 	mypy
 	$(PY) -m mypy.stubtest musicgen_core._rust_loader
-	cd rust_loader && cargo fmt --check && cargo clippy --locked --quiet --all-targets -- -D warnings
+	cd rust_loader && cargo fmt --check && cargo clippy --locked --quiet --all-targets --all-features -- -D warnings
 
 dag: build  ## draw the graph of rules as docs/dag.svg (needs graphviz)
 	@command -v dot >/dev/null || { echo "make dag needs graphviz: apt-get install graphviz"; exit 1; }

@@ -9,27 +9,27 @@ from numpy.typing import NDArray
 __all__ = [
     "AudioError",
     "CorruptAudioError",
-    "UnsupportedAudioError",
     "LimitError",
     "ShardError",
-    "probe",
-    "decode_file",
+    "TokenShards",
+    "UnsupportedAudioError",
     "decode_bytes",
+    "decode_file",
     "decode_segment",
-    "mix_to_mono",
-    "resample",
-    "measure",
-    "sound_bounds",
+    "deinterleave",
     "hash_bytes",
     "hash_file",
     "hash_files",
     "interleave",
-    "deinterleave",
+    "measure",
+    "mix_to_mono",
     "philox_raw",
-    "uniform",
+    "probe",
+    "resample",
     "sample_segments",
+    "sound_bounds",
+    "uniform",
     "write_token_index",
-    "TokenShards",
 ]
 
 _Path: TypeAlias = str | PathLike[str]
@@ -72,6 +72,7 @@ def sample_segments(
     stream: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
 def write_token_index(out: _Path, shards: list[_Path], codec_digest: str, card: int) -> None: ...
+
 @final
 class TokenShards:
     def __new__(cls, index_path: _Path) -> TokenShards: ...

@@ -18,40 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicgen_core import _rust_loader
-from musicgen_core._rust_loader import (
-    AudioError,
-    CorruptAudioError,
-    LimitError,
-    ShardError,
-    UnsupportedAudioError,
-)
-
-__all__ = [
-    "AudioError",
-    "AudioInfo",
-    "AudioMeasure",
-    "CorruptAudioError",
-    "LimitError",
-    "ShardError",
-    "TokenShards",
-    "UnsupportedAudioError",
-    "decode",
-    "decode_segment",
-    "deinterleave",
-    "hash_bytes",
-    "hash_file",
-    "hash_files",
-    "interleave",
-    "measure",
-    "mix",
-    "philox_raw",
-    "probe",
-    "resample",
-    "sample_segments",
-    "sound_bounds",
-    "uniform",
-    "write_token_index",
-]
+from musicgen_core._rust_loader import AudioError as AudioError
+from musicgen_core._rust_loader import CorruptAudioError as CorruptAudioError
+from musicgen_core._rust_loader import LimitError as LimitError
+from musicgen_core._rust_loader import ShardError as ShardError
+from musicgen_core._rust_loader import UnsupportedAudioError as UnsupportedAudioError
 
 PathLike = str | os.PathLike[str]
 Wav = NDArray[np.float32]
@@ -217,23 +188,13 @@ def hash_bytes(data: bytes) -> str:
 
 
 def hash_file(path: PathLike) -> str:
-    """Digest of a file's bytes.
-
-    Raises:
-        FileNotFoundError, OSError: the file cannot be read.
-    """
+    """Digest of a file's bytes; FileNotFoundError or another OSError when it cannot be read."""
     return _rust_loader.hash_file(path)
 
 
 def hash_files(paths: Sequence[PathLike], num_threads: int = 0) -> list[tuple[str | None, str | None]]:
-    """Digests of many files, in parallel and in order.
-
-    Args:
-        num_threads: 0 for one per core.
-
-    Returns:
-        for each path (digest, None), or (None, message) when it cannot be read.
-    """
+    """Digests of many files, in parallel (0 threads: one per core) and in order: for each path (digest, None), or
+    (None, message) when it cannot be read."""
     return _rust_loader.hash_files(list(paths), num_threads)
 
 
@@ -317,16 +278,10 @@ def sample_segments(
     Raises:
         ValueError: no tracks, negative frames or weights, weights that sum to 0.
     """
+    num_frames = np.ascontiguousarray(num_frames, dtype=np.int64)
+    weights = None if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
     return _rust_loader.sample_segments(
-        seed,
-        epoch,
-        first_index,
-        count,
-        np.ascontiguousarray(num_frames, dtype=np.int64),
-        None if weights is None else np.ascontiguousarray(weights, dtype=np.float64),
-        segment_frames,
-        min_segment_ratio,
-        stream,
+        seed, epoch, first_index, count, num_frames, weights, segment_frames, min_segment_ratio, stream
     )
 
 
@@ -365,6 +320,10 @@ class TokenShards:
         """
         self._index_path = Path(index_path)
         self._open = _rust_loader.TokenShards(self._index_path)
+        self.num_tracks: int = self._open.num_tracks
+        self.num_codebooks: int = self._open.num_codebooks  # 0 for an index without tracks
+        self.card: int = self._open.card  # codes lie in [0, card)
+        self.codec_digest: str = self._open.codec_digest  # 32 hex digits
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TokenShards, (self._index_path,)
@@ -376,40 +335,17 @@ class TokenShards:
         return f"TokenShards({str(self._index_path)!r}: {self.num_tracks} tracks x {self.num_codebooks} codebooks)"
 
     @property
-    def num_tracks(self) -> int:
-        return self._open.num_tracks
-
-    @property
-    def num_codebooks(self) -> int:
-        """K; 0 for an index without tracks."""
-        return self._open.num_codebooks
-
-    @property
-    def card(self) -> int:
-        """Entries per codebook; codes lie in [0, card)."""
-        return self._open.card
-
-    @property
-    def codec_digest(self) -> str:
-        """32 hex digits."""
-        return self._open.codec_digest
-
-    @property
     def keys(self) -> list[str]:
-        """32 hex digits per track, ascending; a track's number is its place here. Built anew at each call: O(tracks)."""
+        """32 hex digits per track, ascending; a track's number is its place here. Built at each call: O(tracks)."""
         return self._open.keys
 
     @property
     def num_frames(self) -> NDArray[np.int64]:
-        """int64 [tracks]. Built anew at each call: O(tracks)."""
+        """int64 [tracks]. Built at each call: O(tracks)."""
         return self._open.num_frames
 
     def find(self, key: str) -> int:
-        """Number of the track with this key, by binary search.
-
-        Raises:
-            KeyError: there is none.
-        """
+        """Number of the track with this key, by binary search; KeyError when there is none."""
         return self._open.find(key)
 
     def read(self, track: int, start: int = 0, num_frames: int | None = None) -> NDArray[np.uint16]:
@@ -444,11 +380,7 @@ class TokenShards:
         return self._open.batch(tracks, np.ascontiguousarray(starts, dtype=np.int64), num_frames, fill)
 
     def verify(self) -> None:
-        """Reads every byte of every shard and compares all digests.
-
-        Raises:
-            ShardError: naming the shard that was changed, or the track that the index has wrong.
-        """
+        """Reads every byte and compares all digests; ShardError names the shard, or the track, that is wrong."""
         self._open.verify()
 
 

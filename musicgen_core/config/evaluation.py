@@ -13,7 +13,7 @@ class GenerationConfig:
     prompts: tuple[str, ...] = ()
     """Texts to generate from, besides the held-out captions of generate.jsonl."""
 
-    duration_sec: float = 8.0
+    duration_sec: float = 5.0
     top_k: int = 250
     """Sample among the k likeliest codes; 0: all."""
 

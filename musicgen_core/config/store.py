@@ -66,7 +66,7 @@ def check_file(path: Path, expected: str) -> None:
         raise FileNotFoundError(f"{path}: listed in {LOCK_NAME} but absent; run `musicgen fetch`")
     found = native.hash_file(path)
     if found != expected:
-        raise ValueError(f"{path}: digest {found}, but {LOCK_NAME} has {expected}; delete it and run `musicgen fetch`")
+        raise ValueError(f"{path}: digest {found}, but {LOCK_NAME} has {expected}; run `musicgen fetch` again")
 
 
 def asset_name(hub_id: str, revision: str) -> str:

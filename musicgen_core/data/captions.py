@@ -89,5 +89,3 @@ def _parse_sidecar(path: Path, suffix: str) -> dict[str, Any]:
         return {"error": f"not UTF-8 (byte {error.start})"}
     except ValueError as error:
         return {"error": str(error)}
-
-

@@ -18,19 +18,25 @@ from musicgen_core.data.records import InventoryRecord, Music, TrackRecord
 from musicgen_core.data.scan import FoundFile, StatCache, walk
 from musicgen_core.util.log import progress
 
-AUDIO_SUFFIXES = frozenset(
-    ".wav .wave .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .m4a .mp4 .aac .mka .mkv .webm".split()
-)
+# fmt: off
+AUDIO_SUFFIXES = frozenset((
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".m4a", ".mp4", ".aac", ".mka",
+    ".mkv", ".webm",
+))
 """Endings of files that are opened as audio. What they really hold is found out by opening them."""
 
-OTHER_AUDIO_SUFFIXES = frozenset(".wma .ape .wv .mpc .ac3 .dts .amr .ra .caf .dsf .dff .tta .mid .midi".split())
+OTHER_AUDIO_SUFFIXES = frozenset((
+    ".wma", ".ape", ".wv", ".mpc", ".ac3", ".dts", ".amr", ".ra", ".caf", ".dsf", ".dff", ".tta", ".mid", ".midi",
+))
 """Audio that is not decoded here; rejected by name, so that nobody wonders where it went."""
 
-COMPANION_SUFFIXES = frozenset(
-    ".json .jsonl .txt .csv .tsv .md .html .xml .yaml .yml .pdf .rtf .nfo .cue .log .m3u .m3u8 .pls .lrc .sfv .md5 "
-    ".jpg .jpeg .png .gif .webp .bmp .tif .tiff .svg .ini .db".split()
-)
+COMPANION_SUFFIXES = frozenset((
+    ".json", ".jsonl", ".txt", ".csv", ".tsv", ".md", ".html", ".xml", ".yaml", ".yml", ".pdf", ".rtf", ".nfo", ".cue",
+    ".log", ".m3u", ".m3u8", ".pls", ".lrc", ".sfv", ".md5", ".ini", ".db", ".jpg", ".jpeg", ".png", ".gif", ".webp",
+    ".bmp", ".tif", ".tiff", ".svg",
+))
 """Text and pictures, which lie beside music everywhere and are not even listed."""
+# fmt: on
 
 CHUNK_FILES = 64
 
@@ -138,9 +144,11 @@ def _screen(found: FoundFile, cache: StatCache, data: DataConfig) -> InventoryRe
     length = facts["duration_sec"]
     known = {"key": facts["key"], "duration_sec": length}
     if length is not None and length < data.min_duration_sec:
-        return reject("too_short", f"{length:.3f} s, less than data.min_duration_sec {data.min_duration_sec:g}", **known)
+        detail = f"{length:.3f} s, less than data.min_duration_sec {data.min_duration_sec:g}"
+        return reject("too_short", detail, **known)
     if length is not None and data.max_duration_sec is not None and length > data.max_duration_sec:
-        return reject("too_long", f"{length:.3f} s, more than data.max_duration_sec {data.max_duration_sec:g}", **known)
+        detail = f"{length:.3f} s, more than data.max_duration_sec {data.max_duration_sec:g}"
+        return reject("too_long", detail, **known)
     return InventoryRecord(path=path, status="used", **known)
 
 

@@ -86,8 +86,10 @@ def read_records(path: Path, kind: type[M]) -> list[M]:
 
 def join_record(track: TrackRecord, prepared: PreparedRecord, corpus: str, weight: float) -> ManifestRecord:
     """Join what is said of a track with what was measured of it. Both must be of a used track."""
-    assert track.split is not None and prepared.num_samples is not None
-    assert prepared.duration_sec is not None and prepared.sample_rate_hz is not None
+    assert track.split is not None
+    assert prepared.num_samples is not None
+    assert prepared.duration_sec is not None
+    assert prepared.sample_rate_hz is not None
     return ManifestRecord(
         path=track.path,
         duration=prepared.duration_sec,

@@ -1,8 +1,8 @@
 """Words about a track: AudioCraft sidecars, text files and tags, normalised; and the caption made of them.
 
 The rules per field are those of AudioCraft's MusicInfo (audiocraft/data/music_dataset.py): empty strings and "None" are
-nothing; genre, name, instrument, key, moods and keywords are lower-cased; a key with a comma is nothing; a list given as
-one string is split on commas and white space. Missing fields are allowed here, and album and license are added.
+nothing; genre, name, instrument, key, moods and keywords are lower-cased; a key with a comma is nothing; a list given
+as one string is split on commas and white space. Missing fields are allowed here, and album and license are added.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CAPTION_FIELDS = ("genre", "moods", "instrument", "keywords", "key", "bpm")
 def read_music(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Normalise a mapping with any of the known fields; returns only the fields that say something.
 
-    Names match without regard to case. Raises ValueError that names a field whose value is neither text, number nor list.
+    Names match without regard to case. Raises ValueError that names a field which is neither text, number nor list.
     """
     named = {str(name).strip().lower(): value for name, value in fields.items()}
     for synonym, name in SYNONYMS.items():

@@ -59,8 +59,8 @@ def _check_licenses(corpus: CorpusConfig, eligible: set[str], music: dict[str, M
 def _check_captions(corpus: CorpusConfig, data: DataConfig, captions: list[str | None]) -> None:
     if not data.allow_uncaptioned and not any(captions):
         raise ValueError(
-            f"0 of {len(captions)} track(s) have a caption (looked in {', '.join(list_sources(corpus))}); add captions, or "
-            "set data.allow_uncaptioned: true to train without"
+            f"0 of {len(captions)} track(s) have a caption (looked in {', '.join(list_sources(corpus))}); add "
+            "captions, or set data.allow_uncaptioned: true to train without"
         )
 
 

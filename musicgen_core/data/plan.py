@@ -1,4 +1,4 @@
-"""The plan: which buckets there are and the digests that say what is in them. plan.json; no path of this machine is in it."""
+"""The plan: which buckets there are, and the digests that say what is in them; and where things lie."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CorpusPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All corpora."""
+    """All corpora: plan.json. It holds no path of this machine."""
 
     config_digest: str
     """Digest of the config the plan was made with."""

@@ -103,7 +103,7 @@ def _find_gain(wav_CN: np.ndarray, config: ResampleStageConfig) -> tuple[float, 
 
 
 def _quantise(wav_CN: np.ndarray) -> tuple[np.ndarray, int]:
-    """Round to 24 bits, held in the upper bits of int32 as libsndfile wants them. Returns also how many were clipped."""
+    """Round to 24 bits, held in the upper bits of int32 as libsndfile wants them; and how many were clipped."""
     scaled_CN = np.rint(wav_CN.astype(np.float64) * SAMPLE_SCALE)
     clipped_CN = np.clip(scaled_CN, -SAMPLE_SCALE, SAMPLE_SCALE - 1)
     return clipped_CN.astype(np.int32) << 8, int(np.count_nonzero(scaled_CN != clipped_CN))

@@ -17,7 +17,7 @@ CACHE_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file and the three figures that tell whether it is still the same. ctime also catches `cp -p` and `rsync -a`."""
+    """A file and the three figures that tell whether it is still the same; ctime also catches `cp -p`, `rsync -a`."""
 
     path: str
     """Relative to the corpus folder, with forward slashes."""
@@ -42,8 +42,8 @@ class FoundFile:
 def walk(folder: Path, skip: Path | None = None) -> list[FoundFile]:
     """List all files under a folder, sorted by path.
 
-    Hidden files and folders (.DS_Store, ._song.mp3) are not music and left out, as is the folder `skip`. Links to folders
-    are followed; a folder that was already visited is not visited again, so a loop of links ends.
+    Hidden files and folders (.DS_Store, ._song.mp3) are not music and left out, as is the folder `skip`. Links to
+    folders are followed; a folder that was already visited is not visited again, so a loop of links ends.
     """
     skipped = _identity(skip) if skip is not None else None
     visited: set[tuple[int, int]] = set()

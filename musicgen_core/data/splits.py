@@ -23,18 +23,20 @@ def find_group(track: str, music: Music, group_by: Literal["artist", "album", "t
     return f"track:{track}"
 
 
-def assign_splits(groups: Collection[str], salt: str, valid_fraction: float, evaluate_fraction: float) -> dict[str, str]:
+def assign_splits(
+    groups: Collection[str], salt: str, valid_fraction: float, evaluate_fraction: float
+) -> dict[str, str]:
     """Assign each group to train, valid or evaluate.
 
-    Every group has a place u in [0, 1) by hash: u < evaluate_fraction is evaluate, the next valid_fraction is valid, the
-    rest is train. Where a small corpus would leave a split empty, the groups nearest to it by u are taken: at least one
-    group each. Raises ValueError when there are fewer than three groups.
+    Every group has a place u in [0, 1) by hash: u < evaluate_fraction is evaluate, the next valid_fraction is valid,
+    the rest is train. Where a small corpus would leave a split empty, the groups nearest to it by u are taken: at least
+    one group each. Raises ValueError when there are fewer than three groups.
     """
     ordered = sorted((hash_unit(group, f"split:{salt}"), group) for group in set(groups))
     if len(ordered) < 3:
         raise ValueError(
-            f"{len(ordered)} group(s), but train, valid and evaluate need at least 3: add music by other artists, or set "
-            "group_by: track if pieces by one artist may fall on both sides"
+            f"{len(ordered)} group(s), but train, valid and evaluate need at least 3: add music by other artists, or "
+            "set group_by: track if pieces by one artist may fall on both sides"
         )
     num_evaluate = max(1, sum(u < evaluate_fraction for u, _ in ordered))
     end_valid = max(num_evaluate + 1, sum(u < evaluate_fraction + valid_fraction for u, _ in ordered))

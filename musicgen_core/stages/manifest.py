@@ -29,7 +29,9 @@ def run(config: ManifestStageConfig, *, metadata: Path, digest: str, audio: list
     rejected: list[dict[str, Any]] = []
     for track in read_records(metadata, TrackRecord):
         if track.track not in prepared:
-            raise ValueError(f"{track.path}: in {metadata} but in none of {len(audio)} audio lists; start snakemake again")
+            raise ValueError(
+                f"{track.path}: in {metadata} but in none of {len(audio)} audio lists; start snakemake again"
+            )
         refusal = _refuse(track, prepared[track.track], config)
         if refusal is None:
             records.append(join_record(track, prepared[track.track], config.corpus, config.weight))
@@ -69,7 +71,7 @@ def _check(config: ManifestStageConfig, records: list[ManifestRecord], rejected:
     if empty:
         raise ValueError(
             f"corpora.{config.corpus}: no track left for {' and '.join(empty)} ({len(records)} used, {len(rejected)} "
-            "rejected, each named above); remove the rejected files from the folder, add music, or change data.split_salt"
+            "rejected, each named above); remove the rejected files, add music, or change data.split_salt"
         )
     num_captioned = sum(record.caption is not None for record in records)
     if not num_captioned and not config.allow_uncaptioned:

@@ -88,11 +88,12 @@ def _write_lines(path: Path, records: list[dict[str, Any]]) -> str:
 
 
 def _show(name: str, plan: CorpusPlan, inventory: Inventory, folder: Path) -> None:
-    rejected = ", ".join(f"{count} {reason}" for reason, count in sorted(plan.num_rejected.items()))
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(plan.num_rejected.items()))
+    rejected = f"{sum(plan.num_rejected.values())} rejected{f' ({reasons})' if reasons else ''}"
+    hours = plan.duration_sec / 3600
     say(
-        f"plan: {name}: {plan.num_used} tracks used ({plan.duration_sec / 3600:.2f} h, {plan.num_captioned} with caption) "
-        f"in {len(plan.buckets)} buckets; {sum(plan.num_rejected.values())} rejected{f' ({rejected})' if rejected else ''}; "
-        f"{plan.num_ignored} other files"
+        f"plan: {name}: {plan.num_used} tracks used ({hours:.2f} h, {plan.num_captioned} with caption) in "
+        f"{len(plan.buckets)} buckets; {rejected}; {plan.num_ignored} other files"
     )
     for record in [r for r in inventory.files if r.status == "rejected"][:SHOWN_NOTES]:
         say(f"plan: {name}: rejected {record.path}: {record.reason}: {record.detail}")

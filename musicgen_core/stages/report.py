@@ -18,6 +18,6 @@ def run(config: ReportStageConfig, *, run_dir: Path, manifests: list[Path], inve
     `manifests` are the run's corpus folders, `inventories` their lists of files found. FileNotFoundError or ValueError
     names what is absent or damaged.
     """
-    page = render_page(config.run, read_run(run_dir), read_music(manifests, inventories))
+    page = render_page(config.run, run_dir.name, read_run(run_dir), read_music(manifests, inventories))
     write_text(out, page)
     say(f"report: {out} ({len(page.encode()) / 1e6:.1f} MB)")

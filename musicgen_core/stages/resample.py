@@ -36,7 +36,9 @@ def run(
     """
     keys = bucket.read_text(encoding="utf-8").split()
     if digest_lines(keys) != digest:
-        raise ValueError(f"{bucket}: changed since the plan (digest {digest_lines(keys)}, planned {digest}); start snakemake again")
+        raise ValueError(
+            f"{bucket}: changed since the plan (digest {digest_lines(keys)}, planned {digest}); start snakemake again"
+        )
     corpus = bucket.parent.parent.name
     folder = read_where(where).corpora[corpus]
     paths = json.loads(locations.read_text(encoding="utf-8"))

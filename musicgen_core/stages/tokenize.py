@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from musicgen_core.data.shard_read import list_members, read_members
 from musicgen_core.data.shard_write import open_shard
 from musicgen_core.util.log import progress
 
+if TYPE_CHECKING:
+    from musicgen_core.codec.base import Codec
+
 
 def run(config: TokenizeStageConfig, *, audio: Path, where: Path, out: Path) -> None:
     """Encode every track of the tar `audio` with the codec that `where` points to.
@@ -21,9 +25,11 @@ def run(config: TokenizeStageConfig, *, audio: Path, where: Path, out: Path) -> 
     an empty shard. Raises ValueError when the codec's files are not those of the plan, or codes do not fit the codec.
     """
     names = list_members(audio)
-    codec = _load_codec(config, read_where(where).codec) if names else None
     label = f"tokenize {audio.parent.name} {audio.stem}"
     with open_shard(out) as shard:
+        if not names:
+            return
+        codec = _load_codec(config, read_where(where).codec)
         for name, data in progress(read_members(audio), label, total=len(names)):
             key = name.removesuffix(".flac")
             wav_CN, sample_rate_hz = native.decode(data, f"{audio}:{name}")
@@ -41,7 +47,7 @@ def run(config: TokenizeStageConfig, *, audio: Path, where: Path, out: Path) -> 
             )
 
 
-def _load_codec(config: TokenizeStageConfig, folder: Path) -> object:
+def _load_codec(config: TokenizeStageConfig, folder: Path) -> Codec:
     import torch
 
     from musicgen_core.codec.load import load_codec
@@ -55,7 +61,7 @@ def _load_codec(config: TokenizeStageConfig, folder: Path) -> object:
     return codec
 
 
-def _encode(codec: object, wav_CN: np.ndarray, config: TokenizeStageConfig, name: str) -> np.ndarray:
+def _encode(codec: Codec, wav_CN: np.ndarray, config: TokenizeStageConfig, name: str) -> np.ndarray:
     from musicgen_core.codec.base import encode_track
 
     codes_KT = encode_track(codec, wav_CN, config.tokenize)
@@ -63,6 +69,6 @@ def _encode(codec: object, wav_CN: np.ndarray, config: TokenizeStageConfig, name
     if codes_KT.dtype != np.uint16 or num_codebooks != config.codec.num_codebooks or largest >= config.codec.card:
         raise ValueError(
             f"{name}: codes {codes_KT.dtype} [{num_codebooks}, T] up to {largest}, but the codec has "
-            f"{config.codec.num_codebooks} codebooks of {config.codec.card}; the codec's config and weights do not belong together"
+            f"{config.codec.num_codebooks} codebooks of {config.codec.card}; its config does not belong to its weights"
         )
     return codes_KT

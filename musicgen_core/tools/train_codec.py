@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from musicgen_core import native
+from musicgen_core import __version__, native
 from musicgen_core.codec.fidelity import code_usage, log_spectral_distance_db, si_snr_db
 from musicgen_core.codec.load import load_codec
 from musicgen_core.codec.tiny import TinyCodecArchitecture, TinyEncodec, tiny_config
@@ -88,7 +88,8 @@ def run(*, corpus: Path, out: Path, steps: int = 4000, seed: int = 0) -> None:
         "num_threads": torch.get_num_threads(),
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("musicgen-core", "torch", "encodec", "numpy")},
+            "musicgen-core": __version__,
+            **{name: version(name) for name in ("torch", "encodec", "numpy")},
         },
         "reconstruction": measure(out, held_out, wavs),
     }

@@ -168,15 +168,21 @@ def load_best_weights(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
         manifest = read_manifest(folders[0])
     except TornError as error:
         raise ValueError(f"{folders[0]}: {error}; train the run again") from None
-    known = dcp.FileSystemReader(folders[0]).read_metadata().state_dict_metadata
-    weights = {
-        name.removeprefix("ema."): torch.empty(entry.size, dtype=entry.properties.dtype)
+    weights = {name.removeprefix("ema."): tensor for name, tensor in read_tensors(folders[0]).items()}
+    return weights, {"step": manifest["step"], "loss": manifest["loss"]}
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a set, whole, on the CPU, by their full names such as `ema.out_norm.weight`."""
+    known = dcp.FileSystemReader(folder).read_metadata().state_dict_metadata
+    tensors = {
+        name: torch.empty(entry.size, dtype=entry.properties.dtype)
         for name, entry in known.items()
         if isinstance(entry, TensorStorageMetadata)
     }
     with _one_process_is_meant():
-        dcp.load({"ema": weights}, checkpoint_id=folders[0], no_dist=True)
-    return weights, {"step": manifest["step"], "loss": manifest["loss"]}
+        dcp.load(tensors, checkpoint_id=folder, no_dist=True)
+    return tensors
 
 
 @contextmanager

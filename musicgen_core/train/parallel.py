@@ -28,12 +28,12 @@ def distribute(outer: nn.Module, layers: nn.ModuleList, world: World, config: Tr
         if config.compile:
             layer.compile()
     if world.mesh is not None and config.sharding == "full":
-        # Under bf16 the layers' weights travel as bf16, and autocast decides what an operation computes in, as with one
-        # process. Embeddings and heads stay fp32: they set the type of the residual stream, and of the positions in it.
+        # Under bf16 the layers' weights travel, and are kept for the backward pass, as bf16; autocast decides what an
+        # operation computes in, as with one process. Embeddings and heads stay fp32: they set the type of the residual
+        # stream and of the positions in it. On the CPU, layer_norm takes no bf16 weights beside fp32 inputs.
+        bf16 = config.precision == "bf16" and world.device.type == "cuda"
         policy = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16 if config.precision == "bf16" else None,
-            reduce_dtype=torch.float32,
-            cast_forward_inputs=False,
+            param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32, cast_forward_inputs=False
         )
         for layer in layers:
             fully_shard(layer, mesh=world.mesh, mp_policy=policy)

@@ -67,7 +67,7 @@ pub fn decode(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Audio> {
     guard(&source.name(), || {
         let mut stream = Stream::open(source, true)?;
         let Range { planes, sample_rate_hz, num_channels, jumps } = read_range(&mut stream, 0, None, interrupt)?;
-        check_complete(&mut stream, planes.len() as u64, jumps)?;
+        check_complete(&mut stream, planes.num_samples() as u64, jumps)?;
         let samples = planes.into_vec();
         check_finite(&stream.name, &samples, num_channels, 0, sample_rate_hz)?;
         Ok(Audio { samples, num_channels, sample_rate_hz })

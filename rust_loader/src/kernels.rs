@@ -104,7 +104,7 @@ impl Fir<'_> {
     fn check(&self, input: &[f32], in_origin: i64, first_output: u64, num_outputs: usize) {
         let num_phases = self.first_tap.len();
         let num_taps = self.weights.len() / num_phases;
-        assert!(num_taps % 8 == 0 && num_taps * num_phases == self.weights.len());
+        assert!(num_taps.is_multiple_of(8) && num_taps * num_phases == self.weights.len());
         if num_outputs == 0 {
             return;
         }
@@ -174,7 +174,7 @@ token!(i64, u64, ffi::interleave_u64, ffi::deinterleave_u64);
 
 fn check_rows(from: usize, from_width: usize, to: usize, to_width: usize, num_codebooks: usize) {
     assert!(num_codebooks > 0);
-    assert!(from % from_width.max(1) == 0 && to % to_width.max(1) == 0);
+    assert!(from.is_multiple_of(from_width.max(1)) && to.is_multiple_of(to_width.max(1)));
     if from_width > 0 && to_width > 0 {
         assert!(from / from_width == to / to_width);
     }

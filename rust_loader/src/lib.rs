@@ -10,6 +10,7 @@ pub mod measure;
 pub mod npy;
 pub mod pattern;
 pub mod planes;
+#[cfg(feature = "python")]
 mod python;
 pub mod resample;
 pub mod sampler;

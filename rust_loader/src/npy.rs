@@ -30,8 +30,8 @@ pub fn parse_u16(bytes: &[u8]) -> Result<Array, String> {
         return Err("the array is not in C order".to_owned());
     }
     let shape = value(header, "'shape':").and_then(shape).ok_or("the shape is not [codebooks, frames]")?;
-    let expected = u64::from(shape[0]) * u64::from(shape[1]) * 2;
-    if (bytes.len() - offset) as u64 != expected {
+    let expected = u128::from(shape[0]) * u128::from(shape[1]) * 2;
+    if (bytes.len() - offset) as u128 != expected {
         let message = format!("{} bytes of data, expected {expected} for shape {shape:?}", bytes.len() - offset);
         return Err(message);
     }

@@ -21,7 +21,7 @@ impl Planes {
         Self { data: vec![0.0; num_channels * expected], num_channels, stride: expected, len: 0 }
     }
 
-    pub fn len(&self) -> usize {
+    pub fn num_samples(&self) -> usize {
         self.len
     }
 

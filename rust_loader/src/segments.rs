@@ -61,7 +61,7 @@ fn read_by_seeking(stream: &mut Stream<'_>, start: u64, count: u64, interrupt: I
     }
     let mut planes = Planes::new(num_channels, ((end - start) as usize).min(1 << 24));
     let mut next = None; // where the coming packet must begin
-    while start + (planes.len() as u64) < end {
+    while start + (planes.num_samples() as u64) < end {
         interrupt()?;
         let Ok(Some(place)) = stream.advance() else { return Ok(None) };
         let (position, frames) = (place.position, place.num_frames as i64);
@@ -70,7 +70,7 @@ fn read_by_seeking(stream: &mut Stream<'_>, start: u64, count: u64, interrupt: I
             return Ok(None);
         }
         next = Some(position + frames);
-        let wanted = (start as i64 + planes.len() as i64, end as i64);
+        let wanted = (start as i64 + planes.num_samples() as i64, end as i64);
         let (lo, hi) = (wanted.0.max(position), wanted.1.min(position + frames));
         if lo < hi {
             if lo != wanted.0 {

@@ -157,8 +157,9 @@ impl TokenShards {
             Error::shard(&self.path, message)
         };
         let shard = self.shards.get(record.shard as usize).ok_or_else(|| damaged("a shard that is not there"))?;
-        let length = u64::from(self.header.num_codebooks) * u64::from(record.num_frames) * 2;
-        let end = record.offset.checked_add(length).ok_or_else(|| damaged("nowhere"))?;
+        let frames = u64::from(self.header.num_codebooks).checked_mul(u64::from(record.num_frames));
+        let length = frames.and_then(|codes| codes.checked_mul(2));
+        let end = length.and_then(|length| record.offset.checked_add(length)).ok_or_else(|| damaged("nowhere"))?;
         let map = shard.map()?;
         map.get(record.offset as usize..end as usize).ok_or_else(|| damaged("beyond its shard's end"))
     }

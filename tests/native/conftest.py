@@ -1,5 +1,5 @@
-"""Audio files of every format, made on the spot. soundfile is an independent encoder and decoder; ffmpeg, where there is
-one, makes what soundfile cannot."""
+"""Audio files of every format, made on the spot. soundfile is an independent encoder and decoder; ffmpeg, where there
+is one, makes what soundfile cannot."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ FORMATS = {
 
 
 def signal(num_samples: int = NUM_SAMPLES, num_channels: int = 2, rate_hz: int = RATE_HZ) -> np.ndarray:
-    """Chords with attacks over a little noise, float32 [C, N]: enough for codecs to switch blocks and fill reservoirs."""
+    """Chords with attacks over a little noise, float32 [C, N]: makes codecs switch blocks and fill reservoirs."""
     rng = np.random.default_rng(7)
     t = np.arange(num_samples) / rate_hz
     channels = []

@@ -91,13 +91,13 @@ def test_damage_raises_or_decodes(encoded, tmp_path, name):
             data[position] = int(rng.integers(0, 256))
         path.write_bytes(data)
         for call in (native.probe, native.decode, lambda p: native.decode_segment(p, 70_000, 9000)):
+            message = str(path)
             try:
                 result = call(path)
+                assert not isinstance(result, tuple) or np.isfinite(result[0]).all()
             except native.AudioError as error:
-                assert str(path) in str(error)
-            else:
-                if isinstance(result, tuple):
-                    assert np.isfinite(result[0]).all()
+                message = str(error)
+            assert str(path) in message
 
 
 def test_flac_checksum(tmp_path):
@@ -153,7 +153,7 @@ def test_limits(tmp_path):
 
 
 def test_bytes_are_called_by_their_name():
-    with pytest.raises(native.UnsupportedAudioError, match="00001.flac"):
+    with pytest.raises(native.UnsupportedAudioError, match=r"00001\.flac"):
         native.decode(b"nothing" * 100, "00001.flac")
     with pytest.raises(native.UnsupportedAudioError, match="700 bytes"):
         native.decode(b"nothing" * 100)

@@ -115,7 +115,7 @@ def test_wav_by_the_standard_library(tmp_path):
 
 
 def test_names_that_shells_dislike(tmp_path):
-    path = tmp_path / "a 'b' \"c\" – é 音.wav"
+    path = tmp_path / "a 'b' \"c\" é 音.wav"
     soundfile.write(path, np.zeros((100, 1)), RATE_HZ)
     assert native.decode(path)[0].shape == (1, 100)
     assert native.hash_file(path) == native.hash_bytes(path.read_bytes())

@@ -29,13 +29,11 @@ def test_stub_is_true():
 
 
 def test_everything_public_is_documented():
-    for name in native.__all__:
-        thing = getattr(native, name)
+    public = {name: thing for name, thing in vars(native).items() if not name.startswith("_")}
+    ours = {name: thing for name, thing in public.items() if getattr(thing, "__module__", "") == native.__name__}
+    assert {"decode", "TokenShards", "CorruptAudioError", "AudioInfo", "sample_segments"} <= set(ours)
+    for name, thing in ours.items():
         assert inspect.getdoc(thing), name
-        if inspect.isclass(thing) and name == "TokenShards":
-            for method, value in vars(thing).items():
-                if not method.startswith("_") and method not in ("num_tracks",):
-                    assert inspect.getdoc(value), method
 
 
 @pytest.fixture
@@ -69,7 +67,8 @@ def test_other_threads_run_meanwhile(long_file):
 
 def test_ctrl_c_returns_at_once(long_file):
     script = f"from musicgen_core import native\nprint('go', flush=True)\nwhile True: native.decode({str(long_file)!r})"
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
         time.sleep(0.5)

@@ -222,10 +222,10 @@ def test_changed_shard_is_noticed(index):
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     tokens = native.TokenShards(index)
-    with pytest.raises(native.ShardError, match="00001-of-00003.tar: digest"):
+    with pytest.raises(native.ShardError, match=r"00001-of-00003\.tar: digest"):
         tokens.verify()
     path.write_bytes(data[:-512])
-    with pytest.raises(native.ShardError, match="00001-of-00003.tar: .* bytes, the index says"):
+    with pytest.raises(native.ShardError, match=r"00001-of-00003\.tar: .* bytes, the index says"):
         native.TokenShards(index)
     path.unlink()
     with pytest.raises(FileNotFoundError):

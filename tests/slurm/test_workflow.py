@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ SITE = {
     "MUSICGEN_CPUS": "1",
     "MUSICGEN_MEMORY_MB": "3000",
     "MUSICGEN_RUNTIME_MIN": "30",
-    "MUSICGEN_SLURM_POLL_SEC": "2",
+    "MUSICGEN_SLURM_POLL_SEC": "1",
 }
 """What a user of this cluster would set (config/README.md)."""
 
@@ -47,10 +48,11 @@ def test_dry_run_names_every_job(cluster, project: Path) -> None:
 def test_without_slurm_one_line_says_so(cluster, project: Path, tmp_path: Path) -> None:
     for tool in ("bash", "sh", "env", "git", "which"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
-    shown = snakemake(cluster, project, "train", PATH=f"{Path(shutil.which('snakemake')).parent}:{tmp_path}")
+    shown = snakemake(cluster, project, "train", PATH=f"{Path(sys.executable).parent}:{tmp_path}")
     assert shown.returncode == 1
-    errors = [line for line in shown.stderr.splitlines() if "rror" in line]
-    assert errors == ["Error: no SLURM here (sbatch is not on the PATH); go to a login node, or use --profile local"]
+    (error,) = [line for line in shown.stderr.splitlines() if "rror" in line]
+    assert error.startswith("Error: no SLURM here")
+    assert "--profile local" in error
     assert "Traceback" not in shown.stderr
 
 
@@ -64,11 +66,11 @@ def test_train_runs_buckets_as_jobs_and_training_over_two_nodes(cluster, project
     (training,) = [job for job in jobs if job["JobName"].startswith("train-")]
     assert len(jobs) == len(rules) + 1
     assert (training["NumNodes"], training["NumTasks"], training["NodeList"]) == ("2", "2", "n[1-2]")
-    (log,) = project.glob("results/logs/train/*.log")
-    assert "2 processes on cpu" in log.read_text()
     (done,) = project.glob("results/runs/*/DONE")
-    steps = [json.loads(line) for line in (done.parent / "history.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in steps if line["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    lines = [json.loads(line) for line in (done.parent / "history.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    writers = {path.name.split("_")[2] for path in done.parent.glob("checkpoints/*/__*.distcp")}
+    assert writers == {"0", "1"}, "each of the two processes holds, and saves, its share of the weights"
     assert {job["JobState"] for job in cluster.jobs()[before:]} <= {"COMPLETED", "COMPLETING"}
 
 

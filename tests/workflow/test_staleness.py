@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Everything up to the token index has run once."""
     project = make_project(tmp_path_factory.mktemp("staleness") / "project", 9)
     project.config["training"]["device"] = "cpu"
@@ -23,7 +22,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     first = project.run("tokens")
     assert first.jobs == planned.jobs
     assert first.counts == {"resample": 3, "tokenize": 3, "index": 1, "manifest": 1}
-    yield project
+    return project
 
 
 def bucket_of(project: Project, name: str) -> str:

@@ -27,13 +27,14 @@ rule generate:
 rule evaluate:
     input:
         export=rules.export.output,
-        manifests=manifests("evaluate"),
+        manifests=manifests("train", "evaluate"),
         indexes=indexes,
         shards=buckets(TOKENS_DIR, ".tar"),
         audio=buckets(f"{RESULTS}/audio", ".tar"),
         samples=rules.generate.output,
     output:
-        f"{RUNS_DIR}/{{run}}/metrics.json",
+        metrics=f"{RUNS_DIR}/{{run}}/metrics.json",
+        references=f"{RUNS_DIR}/{{run}}/references/references.json",
     log:
         f"{RESULTS}/logs/evaluate/{{run}}.log",
     params:
@@ -42,6 +43,7 @@ rule evaluate:
         export=f"{RUNS_DIR}/{{run}}/export",
         manifests=manifest_folders,
         samples=f"{RUNS_DIR}/{{run}}/samples",
+        references=f"{RUNS_DIR}/{{run}}/references",
         where=WHERE,
     threads: 4
     resources:
@@ -50,7 +52,7 @@ rule evaluate:
     shell:
         "musicgen evaluate --config {params.config:q} --export {params.export:q} --manifests {params.manifests:q} "
         "--indexes {input.indexes:q} --audio {input.audio:q} --samples {params.samples:q} --where {params.where:q} "
-        "--out {output:q} 2>&1 | tee -i {log:q}"
+        "--out {output.metrics:q} --references {params.references:q} 2>&1 | tee -i {log:q}"
 
 
 rule report_run:

@@ -97,13 +97,13 @@ def _summarise(name: str, records: Sequence[ManifestRecord], rejected: Sequence[
 
 def _licenses(records: Sequence[ManifestRecord]) -> list[LicenseSummary]:
     tracks: Counter[str] = Counter()
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = {}
     for record in records:
         tracks[record.license or NO_LICENSE] += 1
-        seconds[record.license or NO_LICENSE] += record.duration  # type: ignore[assignment]
+        seconds[record.license or NO_LICENSE] = seconds.get(record.license or NO_LICENSE, 0.0) + record.duration
     return [
         LicenseSummary(name=name, num_tracks=tracks[name], hours=total / 3600, noncommercial=is_noncommercial(name))
-        for name, total in seconds.most_common()
+        for name, total in sorted(seconds.items(), key=lambda item: -item[1])
     ]
 
 

@@ -54,7 +54,7 @@ def line_chart(
     pieces = [Markup('<svg viewBox="0 0 {0} {1}" width="{0}" height="{1}" aria-hidden="true">').format(width, height)]
     for tick in y_ticks:
         x, y = place(x_ticks[0], tick)
-        pieces.append(Markup('<path class="grid" d="M{:.1f} {:.1f}H{}"/>').format(x, y, width - MARGIN_RIGHT))
+        pieces.append(Markup('<path class="rule" d="M{:.1f} {:.1f}H{}"/>').format(x, y, width - MARGIN_RIGHT))
         pieces.append(_text(x - 8, y + 4, _number(tick, y_ticks), "end"))
     for number, tick in enumerate(x_ticks):
         x, _ = place(tick, y_ticks[0])

@@ -1,4 +1,4 @@
-"""One HTML page about a run: nothing is loaded from elsewhere, every text is escaped, and a policy in the page says so."""
+"""One HTML page about a run: nothing is loaded from elsewhere (a policy in the page says so), every text is escaped."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MAX_ROWS = 300
 """Of rejected files and of credits; the files that hold all are named in the page."""
 
 
-def render_page(name: str, run: RunFiles, music: Music) -> str:
-    """The whole page."""
+def render_page(name: str, folder: str, run: RunFiles, music: Music) -> str:
+    """The whole page about the run `name`, whose folder is called `folder`."""
     style, script = (TEMPLATES / "page.css").read_text(), (TEMPLATES / "page.js").read_text()
     samples, clips = _players(run)
     training, codec = run.config["training"], run.metrics["codec"]
@@ -40,6 +40,7 @@ def render_page(name: str, run: RunFiles, music: Music) -> str:
     environment.filters["clock"] = format_clock
     return environment.get_template("page.html").render(
         name=name,
+        folder=folder,
         run=run,
         music=music,
         style=Markup(style),
@@ -139,8 +140,8 @@ def _charts(run: RunFiles) -> list[dict[str, Any]]:
 def _chart(title: str, series: Sequence[Series], levels: Sequence[Level], description: str) -> dict[str, Any]:
     return {
         "title": title,
-        "wide": line_chart(series, levels, "Step", "Nats per token", 880, 340),
-        "narrow": line_chart(series, levels, "Step", "Nats per token", 340, 300),
+        "wide": line_chart(series, levels, "Step", "Nats per token", 1000, 360),
+        "narrow": line_chart(series, levels, "Step", "Nats per token", 360, 300),
         "legend": legend([*series, *levels]),
         "description": description,
     }
@@ -153,8 +154,9 @@ def _describe_curves(run: RunFiles, levels: Sequence[Level]) -> str:
     last = run.valid[-1]
     return (
         f"Validation loss starts at {run.valid[0]['loss']:.2f} (step {run.valid[0]['step']}), is lowest at "
-        f"{best['loss']:.2f} (step {best['step']}) and ends at {last['loss']:.2f} (step {last['step']}). Guessing by code "
-        f"frequency costs {levels[0].value:.2f}, the best guess without context {levels[1].value:.2f}, on held-out music."
+        f"{best['loss']:.2f} (step {best['step']}) and ends at {last['loss']:.2f} (step {last['step']}). On held-out "
+        f"music, guessing by code frequency costs {levels[0].value:.2f}, the best guess without context "
+        f"{levels[1].value:.2f}."
     )
 
 

@@ -46,9 +46,9 @@ def _learned(loss: Group, card: int) -> KeyFigure:
         verdict=verdict,
         mood=mood,  # type: ignore[arg-type]
         text=(
-            f"For music it never saw, the model pays {model:.2f} nats per token{_interval(loss['model'])}: it hesitates "
-            f"between about {_value(loss, 'perplexity'):.0f} of {card} codes. Knowing only how often each code occurs "
-            f"costs {train:.2f}; no guess without context costs less than {own:.2f}."
+            f"On music it never saw, cross-entropy is {model:.2f} nats per token{_interval(loss['model'])}, like a choice "
+            f"among {_value(loss, 'perplexity'):.0f} of {card} codes. Knowing only how often each code occurs gives "
+            f"{train:.2f}; no guess without context gives less than {own:.2f}."
         ),
     )
 
@@ -71,11 +71,12 @@ def _captions(loss: Group, adherence: Group) -> KeyFigure:
     if ratio is not None:
         text += (
             f" Code frequencies of different captions are {ratio:.2f} times as far apart as those of one caption "
-            f"with different seeds (p = {p:.3f})."
+            f"with different seeds (p\u00a0=\u00a0{p:.3f})."
         )
     gain = loss.get("right_caption_gain", {}).get("value")
     if gain is not None:
-        text += f" With another track's caption, held-out music costs {gain:+.3f} nats per token."
+        text += f" With another track's caption, held-out music costs {abs(gain):.3f} nats per token "
+        text += "more." if gain > 0 else "less, which speaks against it."
     return KeyFigure(question=question, verdict=verdict, mood=mood, text=text)  # type: ignore[arg-type]
 
 

@@ -73,4 +73,9 @@ def test_groups() -> None:
 def test_frozen_values() -> None:
     """These decide which tracks of everyone's corpora are held out: they may never change."""
     assert find_bucket("artist:the band", 64) == "00051-of-00064"
-    assert assign_splits(list("abcd"), "0", 0.1, 0.1) == dict(a="evaluate", d="evaluate", c="valid", b="train")
+    assert assign_splits(list("abcd"), "0", 0.1, 0.1) == {
+        "a": "evaluate",
+        "d": "evaluate",
+        "c": "valid",
+        "b": "train",
+    }

@@ -36,7 +36,9 @@ def test_names_match_in_either_unicode_form(tmp_path: Path) -> None:
 
 def test_bad_rows_are_problems_with_their_line(tmp_path: Path) -> None:
     table = tmp_path / "t.jsonl"
-    table.write_text('{"path": "a.wav", "moods": "calm"}\noops\n[]\n{"path": ""}\n{"path": "a.wav"}\n{"path": "b", "title": {}}\n')
+    table.write_text(
+        '{"path": "a.wav", "moods": "calm"}\noops\n[]\n{"path": ""}\n{"path": "a.wav"}\n{"path": "b", "title": {}}\n'
+    )
     read = read_table(table)
     assert read.match(["a.wav"]) == {"a.wav": {"moods": ["calm"]}}
     assert [line for line, _ in read.problems] == [2, 3, 4, 5, 6]

@@ -92,9 +92,7 @@ class Corpus:
     def tokenize(self, out: str = "tokens/b.tar", **changes: Any) -> Path:
         config = TokenizeStageConfig(codec=read_codec_folder(self.codec), tokenize=TokenizeConfig())
         config = replace(config, codec=replace(config.codec, **changes))
-        tokenize.run(
-            config, audio=self.home / "audio/mine/b.tar", where=self.home / "where.json", out=self.home / out
-        )
+        tokenize.run(config, audio=self.home / "audio/mine/b.tar", where=self.home / "where.json", out=self.home / out)
         return self.home / out
 
 
@@ -177,7 +175,7 @@ def test_all_rejected_gives_an_empty_tar(corpus: Corpus) -> None:
     assert {record["reason"] for record in records.values()} == {"silent"}
     shard = corpus.tokenize()
     assert list_members(shard) == []
-    with pytest.raises(ValueError, match="no track left for train and valid and evaluate .0 used, 6 rejected"):
+    with pytest.raises(ValueError, match=r"no track left for train and valid and evaluate .0 used, 6 rejected"):
         corpus.manifest()
 
 

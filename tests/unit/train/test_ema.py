@@ -43,5 +43,5 @@ def test_swap_gives_everything_back_even_after_an_error() -> None:
 
 
 def test_state_that_cannot_be_averaged_is_refused() -> None:
-    with pytest.raises(ValueError, match="num_batches_tracked is torch.int64"):
+    with pytest.raises(ValueError, match=r"num_batches_tracked is torch.int64"):
         Ema(nn.BatchNorm1d(2), decay=0.5)

@@ -222,7 +222,7 @@ def test_what_cannot_work_is_refused(change: dict[str, Any], message: str, tmp_p
 
 def test_an_empty_validation_split_is_refused(tmp_path: Path) -> None:
     folder, index = write_corpus(tmp_path, num_valid=0)
-    with pytest.raises(ValueError, match="no track in the valid split of .*made: with too few groups"):
+    with pytest.raises(ValueError, match=r"no track in the valid split of .*made: with too few groups"):
         run(tiny_config(), manifests=[folder], indexes=[index], run_dir=tmp_path / "run")
 
 

@@ -1,0 +1,152 @@
+"""Two real processes over gloo against one."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ranks import run_ranks, start_ranks
+from token_corpus import tiny_config, write_corpus
+
+from musicgen_core.config.root import TrainStageConfig
+from musicgen_core.stages.train import run
+from musicgen_core.train.checkpoint import load_best_weights
+from musicgen_core.train.launch import run_rank
+from musicgen_core.train.setup import TrainJob
+from musicgen_core.util.atomic import read_jsonl
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def alone(corpus: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one process."""
+    run_dir = tmp_path_factory.mktemp("alone")
+    run(tiny_config(), manifests=[corpus[0]], indexes=[corpus[1]], run_dir=run_dir)
+    return run_dir
+
+
+def make_job(corpus: tuple[Path, Path], run_dir: Path, config: TrainStageConfig | None = None) -> TrainJob:
+    return TrainJob(config or tiny_config(), (corpus[0],), (corpus[1],), run_dir, 1)
+
+
+def assert_same_run(run_dir: Path, alone: Path) -> None:
+    lines, expected = read_jsonl(run_dir / "history.jsonl"), read_jsonl(alone / "history.jsonl")
+    assert [(a["kind"], a["step"]) for a in lines] == [(b["kind"], b["step"]) for b in expected]
+    for a, b in zip(lines, expected, strict=True):
+        assert a.get("samples") == b.get("samples")
+        assert a["loss_per_codebook"] == pytest.approx(b["loss_per_codebook"], abs=1e-5)
+    weights, expected_weights = load_best_weights(run_dir)[0], load_best_weights(alone)[0]
+    for name, weight in expected_weights.items():
+        torch.testing.assert_close(weights[name], weight, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"sharding": "none"}, {"micro_batch_size": 1}, {"sharding": "none", "micro_batch_size": 1}]
+)
+def test_two_processes_equal_one(
+    options: dict[str, Any], corpus: tuple[Path, Path], alone: Path, tmp_path: Path
+) -> None:
+    job = make_job(corpus, tmp_path / "run", tiny_config(**options))
+    assert run_ranks(2, run_rank, (job,), tmp_path / "log") == [0, 0]
+    assert_same_run(job.run_dir, alone)
+    said = (tmp_path / "log.0").read_text()
+    assert ("0.03 M of them on each process" in said) == ("sharding" not in options)
+    assert (tmp_path / "log.1").read_text() == ""
+
+
+def test_bf16_shards_stay_near_one_process(corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    config = tiny_config(precision="bf16", steps=5, activation_checkpointing=True)
+    assert run_ranks(2, run_rank, (make_job(corpus, tmp_path / "two", config),), tmp_path / "log") == [0, 0]
+    run(config, manifests=[corpus[0]], indexes=[corpus[1]], run_dir=tmp_path / "one")
+    for a, b in zip(*(read_jsonl(tmp_path / n / "history.jsonl") for n in ("one", "two")), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=2e-2)
+
+
+@pytest.mark.parametrize("sizes", [(2, 1), (1, 2)])
+def test_a_stop_on_one_rank_saves_on_all_and_resumes_at_another_world_size(
+    sizes: tuple[int, int], corpus: tuple[Path, Path], alone: Path, tmp_path: Path
+) -> None:
+    job = make_job(corpus, tmp_path / "run")
+    processes = start_ranks(sizes[0], run_rank, (job,), tmp_path / "first")
+    wait_for_lines(job.run_dir / "history.jsonl", 6)
+    os.kill(processes[-1].pid, signal.SIGTERM)
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [75] * sizes[0]
+    said = (tmp_path / "first.0").read_text()
+    assert "stopped by a signal, saved at step" in said
+    assert run_ranks(sizes[1], run_rank, (job,), tmp_path / "second") == [0] * sizes[1]
+    assert "resumes at step" in (tmp_path / "second.0").read_text()
+    assert_same_run(job.run_dir, alone)
+
+
+def wait_for_lines(path: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.read_text().count("\n") < count:
+        assert time.monotonic() < deadline, f"{path} has no {count} lines"
+        time.sleep(0.001)
+
+
+def break_step(job: TrainJob, spoil: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Train with the loss of rank 1 spoilt at its seventh step."""
+    from musicgen_core.train import step
+
+    real, calls = step.sum_losses, []
+
+    def spoilt(*arguments: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        sums = real(*arguments)
+        return spoil(sums) if os.environ["RANK"] == "1" and len(calls) == 7 else sums
+
+    step.sum_losses = spoilt
+    run_rank(job)
+
+
+def fail(sums: torch.Tensor) -> torch.Tensor:
+    raise KeyError("made to fail")
+
+
+def poison(sums: torch.Tensor) -> torch.Tensor:
+    return sums * float("nan")
+
+
+def test_a_rank_that_raises_ends_the_others_at_once(corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    begun = time.monotonic()
+    codes = run_ranks(2, break_step, (make_job(corpus, tmp_path / "run"), fail), tmp_path / "log")
+    assert codes == [1, 1]
+    assert time.monotonic() - begun < 60
+    said = (tmp_path / "log.1").read_text()
+    assert said.startswith("train: process 1 failed:\nTraceback")
+    assert "KeyError: 'made to fail'" in said
+    assert (tmp_path / "log.1").stat().st_mtime_ns <= (tmp_path / "log.0").stat().st_mtime_ns
+
+
+def test_not_a_number_on_one_rank_stops_all_and_names_rank_and_tracks(
+    corpus: tuple[Path, Path], tmp_path: Path
+) -> None:
+    job = make_job(corpus, tmp_path / "run")
+    assert run_ranks(2, break_step, (job, poison), tmp_path / "log") == [1, 1]
+    keys = [json.loads(line)["track"] for line in (corpus[0] / "train.jsonl").read_text().splitlines()]
+    for rank in (0, 1):
+        said = (tmp_path / f"log.{rank}").read_text()
+        assert "NonFiniteError: step 7: the loss is not finite; process 1: tracks " in said
+        assert any(key in said for key in keys)
+    assert [p.name for p in (job.run_dir / "checkpoints").glob("step-*")] == ["step-00000005"]
+
+
+def test_one_refusal_is_said_once(corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    job = make_job(corpus, tmp_path / "run", tiny_config(batch_size=3))
+    assert run_ranks(2, run_rank, (job,), tmp_path / "log") == [1, 1]
+    said = (tmp_path / "log.0").read_text()
+    assert said.startswith("train: error: training.batch_size 3 is not a multiple of 2 = 2 processes x")
+    assert said.count("\n") == 1
+    assert (tmp_path / "log.1").read_text() == ""

@@ -1,0 +1,73 @@
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from musicgen_core.codec.load import load_codec
+from musicgen_core.codec.tiny import TinyCodecArchitecture, TinyEncodec
+
+
+def test_shapes_and_range(tiny_folder: Path) -> None:
+    codec = load_codec(tiny_folder)
+    wav_BCN = torch.randn(3, 1, 3201)
+    codes_BKT = codec.encode(wav_BCN)
+    assert codes_BKT.shape == (3, 4, 11)
+    assert codes_BKT.dtype == torch.int64
+    assert 0 <= codes_BKT.min() and codes_BKT.max() < 32
+    assert codec.decode(codes_BKT).shape == (3, 1, 11 * 320)
+    assert codec.latents(wav_BCN).shape == (3, 8, 11)
+
+
+def test_export_folds_weight_norm_exactly() -> None:
+    torch.manual_seed(3)
+    architecture = TinyCodecArchitecture(num_filters=4, dimension=8, card=16)
+    model = TinyEncodec(architecture, norm="weight_norm").eval()
+    plain = TinyEncodec(architecture).eval()
+    state = model.export_state()
+    del state["codebooks"]
+    assert plain.load_state_dict(state, strict=False).unexpected_keys == []
+    wav_BCN = torch.randn(2, 1, 3200)
+    torch.testing.assert_close(plain.encoder(wav_BCN), model.encoder(wav_BCN), rtol=1e-5, atol=1e-5)
+
+
+def test_training_module_makes_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TinyEncodec(TinyCodecArchitecture(num_filters=4), norm="weight_norm")
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 3200), (1, 1, 0), (1, 3200)])
+def test_wrong_waveform_is_refused(tiny_folder: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="codec toy takes"):
+        load_codec(tiny_folder).encode(torch.zeros(shape))
+
+
+def test_special_tokens_are_refused(tiny_folder: Path) -> None:
+    codes_BKT = torch.zeros(1, 4, 5, dtype=torch.int64)
+    codes_BKT[0, 3, 0] = 32
+    with pytest.raises(ValueError, match=r"\[0, 32\].*\[0, 31\]"):
+        load_codec(tiny_folder).decode(codes_BKT)
+
+
+def test_config_that_does_not_fit_names_tensor_and_shapes(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "codec"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "card": 64}))
+    with pytest.raises(ValueError, match=r"model.safetensors: .*\(32, 8\).*\(64, 8\)"):
+        load_codec(folder)
+    (folder / "config.json").write_text(json.dumps({**config, "num_codebooks": 5}))
+    with pytest.raises(ValueError, match="1 tensors missing"):
+        load_codec(folder)
+
+
+def test_missing_tensor_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "codec"))
+    state = load_file(folder / "model.safetensors")
+    del state["encoder.model.0.conv.conv.bias"]
+    save_file(state, folder / "model.safetensors")
+    with pytest.raises(ValueError, match="encoder.model.0.conv.conv.bias is missing"):
+        load_codec(folder)
