@@ -26,7 +26,7 @@ setup: $(VENV)/.synced  ## make .venv with everything in requirements.lock
 build: $(VENV)/.built  ## compile the Rust and C++ extension into .venv
 
 demo: build  ## make a small corpus, then run the whole pipeline on it up to the report
-	@[ -f data/demo/demo.csv ] || musicgen demo-corpus --out data/demo
+	@[ -f data/demo/metadata.csv ] || musicgen demo-corpus --out data/demo
 	snakemake --profile local
 	echo
 	echo "report:  $$(ls -t results/runs/*/report.html | head -n 1)"

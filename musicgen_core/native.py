@@ -72,7 +72,7 @@ class AudioMeasure:
 def probe(path: PathLike) -> AudioInfo:
     """Reads an audio file's headers and tags. The content decides the format, not the suffix.
 
-    Bare MPEG and AAC streams and AAC in MP4 are walked packet by packet (not decoded) to learn their length.
+    Ogg Vorbis, AAC, and MPEG audio without a LAME tag are walked packet by packet, undecoded, to learn their length.
 
     Raises:
         FileNotFoundError, OSError: the file cannot be read.
@@ -296,8 +296,7 @@ def write_token_index(out: Path, shards: Sequence[Path], codec_digest: str, card
         card: entries per codebook; every code must be below it.
 
     Raises:
-        ShardError: a shard is truncated, holds another dtype, shape or number of codebooks, codes beyond `card`, or a
-            key twice.
+        ShardError: a shard is truncated, or holds another dtype, shape or K, codes beyond `card`, or a key twice.
         FileNotFoundError, OSError: a shard cannot be read, or the index not written.
         ValueError: an argument is wrong.
     """
@@ -330,9 +329,6 @@ class TokenShards:
 
     def __len__(self) -> int:
         return self.num_tracks
-
-    def __repr__(self) -> str:
-        return f"TokenShards({str(self._index_path)!r}: {self.num_tracks} tracks x {self.num_codebooks} codebooks)"
 
     @property
     def keys(self) -> list[str]:

@@ -42,7 +42,9 @@ def encode_track(codec: Codec, wav_CN: np.ndarray, config: TokenizeConfig) -> np
     spec = codec.spec
     num_channels, num_samples = wav_CN.shape
     if num_channels != spec.num_channels:
-        raise ValueError(f"track has {num_channels} channels, codec {spec.name} takes {spec.num_channels}; mix it first")
+        raise ValueError(
+            f"track has {num_channels} channels, codec {spec.name} takes {spec.num_channels}; mix it first"
+        )
     if num_samples == 0:
         raise ValueError(f"track has 0 samples, codec {spec.name} needs at least 1")
     num_frames = -(-num_samples // spec.hop_samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,11 +21,12 @@ class EncodecCodec:
         # without a bandwidth transformers takes the smallest, that is fewer codebooks
         self._bandwidth = codec_bandwidth(read_model_config(folder))
         try:
-            model, report = EncodecModel.from_pretrained(
+            loaded: Any = EncodecModel.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
         except RuntimeError as error:
             raise ValueError(f"{folder / WEIGHTS_NAME}: does not fit config.json beside it ({error})") from None
+        model, report = loaded
         missing, surplus = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
         if missing or surplus:
             first = f"{missing[0]} is missing" if missing else f"{surplus[0]} is unknown"
@@ -49,7 +51,8 @@ class EncodecCodec:
     def encode(self, wav_BCN: torch.Tensor) -> torch.Tensor:
         check_wav(self.spec, wav_BCN)
         encoded = self._model.encode(wav_BCN.to(self._device), bandwidth=self._bandwidth)
-        assert len(encoded.audio_codes) == 1 and encoded.audio_scales[0] is None  # read_codec_folder refuses the others
+        assert len(encoded.audio_codes) == 1  # read_codec_folder refuses codecs that chunk, and those that scale
+        assert encoded.audio_scales[0] is None
         return encoded.audio_codes[0]
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ quantizer. Convolutions carry no weight norm: it is folded away in the files tha
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,8 +37,8 @@ class TinyCodecArchitecture:
     num_codebooks: int = 4
     card: int = 256
     ratios: tuple[int, ...] = (5, 8, 8)
-    """Upsampling ratios in decoder order; their product is the hop. The encoder starts with the last, 8, which makes most
-    of the work happen at low rates."""
+    """Upsampling ratios in decoder order; their product is the hop. The encoder starts with the last, 8, so that
+    most of the work happens at low rates."""
 
     num_filters: int = 16
     """Channels after the first convolution; they double at every ratio."""
@@ -77,14 +78,14 @@ class TinyEncodec(nn.Module):
             self.encoder = SEANetEncoder(**shared)
             self.decoder = SEANetDecoder(**shared)
         self.quantizer = ResidualVectorQuantizer(dimension=a.dimension, n_q=a.num_codebooks, bins=a.card)
-        self.frame_rate_hz = a.sample_rate_hz / self.encoder.hop_length
+        self.frame_rate_hz = a.sample_rate_hz // math.prod(a.ratios)
 
     def forward(self, wav_BCN: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """-> (reconstruction_BCN, codes_BKT, commitment loss, a scalar); N must be a multiple of the hop."""
         quantized = self.quantizer(self.encoder(wav_BCN), self.frame_rate_hz)
         return self.decoder(quantized.quantized), quantized.codes.transpose(0, 1), quantized.penalty
 
-    def codebooks(self) -> list[nn.Module]:
+    def codebooks(self) -> list[Any]:
         """The K codebook modules; each has buffers embed [C, D] and inited [1]."""
         return [layer._codebook for layer in self.quantizer.vq.layers]
 

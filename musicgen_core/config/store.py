@@ -1,8 +1,10 @@
 """The local store of external files: where `musicgen fetch` puts them and everything else finds them.
 
     STORE/                               $MUSICGEN_STORE, else `store` in the working directory
-      assets.lock.json                   {"version": 1, "assets": {"OWNER/NAME@REVISION": {"license", "files": {name: digest}}}}
+      assets.lock.json                   {"version": 1, "assets": {"OWNER/NAME@REVISION": ASSET}}
       OWNER--NAME/REVISION/              the files, as on the hub
+
+ASSET is {"license": str or null, "files": {name: digest}}, digests as everywhere: 16 bytes of BLAKE3 in hexadecimal.
 
 A folder copied by hand works too: name it in the config by its path, without a revision. Nothing here uses a network.
 """

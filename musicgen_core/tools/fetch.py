@@ -128,5 +128,5 @@ def _download(asset: Asset, folder: Path, patterns: list[str]) -> None:
     except Exception as error:  # the client raises some forty types, of three libraries
         raise OSError(
             f"{asset.key}: {asset.hub_id}@{asset.revision[:8]} could not be fetched ({type(error).__name__}: {error}). "
-            f"Where there is no network, copy the files by hand and name their folder in {asset.key}, without a revision"
+            f"Where there is no network, copy the files by hand and set {asset.key} to their folder, without revision"
         ) from error

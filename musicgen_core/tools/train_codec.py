@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from musicgen_core import __version__, native
 from musicgen_core.codec.fidelity import code_usage, log_spectral_distance_db, si_snr_db
@@ -20,7 +20,7 @@ from musicgen_core.codec.load import load_codec
 from musicgen_core.codec.tiny import TinyCodecArchitecture, TinyEncodec, tiny_config
 from musicgen_core.config.codec_spec import CONFIG_NAME, WEIGHTS_NAME
 from musicgen_core.tools.codec_loss import ReconstructionLoss
-from musicgen_core.util.atomic import atomic_path, write_json
+from musicgen_core.util.atomic import atomic_open, write_json
 from musicgen_core.util.digest import digest_lines
 from musicgen_core.util.log import progress, say
 from musicgen_core.util.streams import CODEC_SEGMENTS
@@ -74,8 +74,8 @@ def run(*, corpus: Path, out: Path, steps: int = 4000, seed: int = 0) -> None:
     minutes = (time.monotonic() - started) / 60
 
     out = Path(out)
-    with atomic_path(out / WEIGHTS_NAME) as temporary:
-        save_file(model.export_state(), temporary)
+    with atomic_open(out / WEIGHTS_NAME, "wb") as handle:
+        handle.write(save(model.export_state()))
     write_json(out / CONFIG_NAME, tiny_config(architecture))
     provenance = {
         "command": f"musicgen train-codec --corpus CORPUS --out OUT --steps {steps} --seed {seed}",

@@ -47,9 +47,7 @@ TIMBRES: dict[str, Timbre] = {
     "picked bass": Timbre(harmonics=_series("saw", 10, 1.4), decay_sec=0.6),
     "pulse bass": Timbre(harmonics=_series("square", 15), release_sec=0.01),
     "synth stabs": Timbre(harmonics=_series("saw", 16), decay_sec=0.15, detune_cents=12.0),
-    "warm pad": Timbre(
-        harmonics=_series("saw", 10, 1.6), attack_sec=0.35, release_sec=0.6, detune_cents=9.0
-    ),
+    "warm pad": Timbre(harmonics=_series("saw", 10, 1.6), attack_sec=0.35, release_sec=0.6, detune_cents=9.0),
     "distorted guitar": Timbre(harmonics=_series("saw", 12, 1.2), decay_sec=1.5, drive=4.0),
     "piano": Timbre(harmonics=_series("saw", 10, 1.5), decay_sec=0.7, release_sec=0.15),
     "electric piano": Timbre(harmonics=(1.0, 0.15, 0.3, 0.05, 0.0, 0.0, 0.12), decay_sec=0.9, release_sec=0.1),

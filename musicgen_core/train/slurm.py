@@ -94,24 +94,32 @@ def launch_submitit(job: TrainJob, where: LaunchConfig) -> None:
             "launcher submitit needs SLURM, but there is no sbatch and squeue in PATH; log in to the cluster, or use "
             "launcher none or torchrun"
         )
-    with guard(job.run_dir):
-        job_id = _find(job.run_dir)
-        if job_id:
-            say(f"train: SLURM job {job_id} still has this run; following it")
-        else:
-            job_id = _submit(job, where)
-            say(f"train: SLURM job {job_id} submitted: {where.nodes} nodes x {where.processes_per_node} processes")
-    say(f"train: Ctrl-C cancels the job after it has saved; its log is {_log(job.run_dir, job_id)}")
-    _follow(job, job_id)
-
-
-def _find(run_dir: Path) -> str | None:
-    """The job of an earlier call that SLURM still has."""
     try:
-        job_id = json.loads((run_dir / "job.json").read_text(encoding="utf-8"))["job_id"]
+        with guard(job.run_dir):
+            job_id = _known_job(job.run_dir)
+            if job_id and _is_there(job_id):
+                say(f"train: SLURM job {job_id} still has this run; following it")
+            else:
+                job_id = _submit(job, where)
+                say(f"train: SLURM job {job_id} submitted: {where.nodes} nodes x {where.processes_per_node} processes")
+        say(f"train: Ctrl-C cancels the job after it has saved; its log is {_log(job.run_dir, job_id)}")
+        _follow(job, job_id)
+    except KeyboardInterrupt:
+        _cancel(job.run_dir)
+        raise SystemExit(EXIT_CODE) from None
+    if not is_done(job):
+        _show_other_logs(job.run_dir, job_id)
+        say(f"train: SLURM job {job_id} ended before the run did; run the same command to resume")
+        say(f"train: its logs are in {job.run_dir}/slurm")
+        raise SystemExit(1)
+
+
+def _known_job(run_dir: Path) -> str | None:
+    """The job that the last call submitted."""
+    try:
+        return json.loads((run_dir / "job.json").read_text(encoding="utf-8"))["job_id"]
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
         return None
-    return job_id if _wait_for_answer(job_id) else None
 
 
 def _submit(job: TrainJob, where: LaunchConfig) -> str:
@@ -138,29 +146,33 @@ def _submit(job: TrainJob, where: LaunchConfig) -> str:
 
 
 def _follow(job: TrainJob, job_id: str) -> None:
-    """Print the log of rank 0 until the job is gone; then judge by DONE."""
+    """Print what rank 0 says until the job is gone."""
     log = _log(job.run_dir, job_id)
     former = signal.signal(signal.SIGTERM, _detach(job_id))
     try:
         offset = 0
-        while _wait_for_answer(job_id):
+        while _is_there(job_id):
             offset = _print_new(log, offset)
         _print_new(log, offset)
-    except KeyboardInterrupt:
-        say(f"train: cancelling SLURM job {job_id}; it saves first")
-        subprocess.run(["scancel", job_id], check=False)
-        while _wait_for_answer(job_id):
-            offset = _print_new(log, offset)
-        raise SystemExit(EXIT_CODE) from None
     finally:
         signal.signal(signal.SIGTERM, former)
-    if not is_done(job):
-        _show_other_logs(job.run_dir, job_id)
-        say(f"train: SLURM job {job_id} ended before the run did; run the same command to resume. Logs: {log.parent}")
-        raise SystemExit(1)
 
 
-def _wait_for_answer(job_id: str) -> bool:
+def _cancel(run_dir: Path) -> None:
+    """Cancel the job and wait until it has saved and gone."""
+    job_id = _known_job(run_dir)
+    if job_id is None:
+        return
+    log = _log(run_dir, job_id)
+    offset = log.stat().st_size if log.exists() else 0
+    say(f"train: cancelling SLURM job {job_id}; it saves first")
+    subprocess.run(["scancel", job_id], check=False)
+    while _is_there(job_id):
+        offset = _print_new(log, offset)
+    _print_new(log, offset)
+
+
+def _is_there(job_id: str) -> bool:
     """Wait one poll, then say whether SLURM has the job; patient with a controller that does not answer."""
     absent = 0
     while True:

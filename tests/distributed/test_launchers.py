@@ -14,6 +14,7 @@ import pytest
 from token_corpus import tiny_config, write_corpus
 
 from musicgen_core.stages.train import run
+from musicgen_core.train import slurm as slurm_module
 from musicgen_core.util.atomic import read_jsonl
 
 CONFIG = tiny_config(steps=30)
@@ -85,7 +86,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STATE", str(state))
     monkeypatch.setenv("LOCK", str(tmp_path / "run/LOCK"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr("musicgen_core.train.slurm.POLL_SEC", 0.1)
+    monkeypatch.setattr(slurm_module, "POLL_SEC", 0.1)
     return state
 
 
@@ -120,22 +121,18 @@ def test_submitit_follows_its_job_through_a_preemption(
 def test_submitit_finds_a_job_that_outlived_its_caller_and_cancels_it_on_ctrl_c(
     slurm: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("musicgen_core.train.slurm.GRACE_SEC", 0.1)
+    monkeypatch.setattr(slurm_module, "GRACE_SEC", 0.1)
     folder, index = write_corpus(tmp_path)
     run_dir = tmp_path / "run"
     config = tiny_config(steps=100_000)
     where = {"manifests": [folder], "indexes": [index], "run_dir": run_dir, "launcher": "submitit"}
 
-    def press(number: signal.Signals) -> threading.Thread:
-        def wait_and_press() -> None:
-            wait_for_lines(run_dir / "history.jsonl", 6)
-            os.kill(os.getpid(), number)
+    def press() -> None:
+        wait_for_lines(run_dir / "history.jsonl", 6)
+        os.kill(os.getpid(), signal.SIGTERM)
 
-        thread = threading.Thread(target=wait_and_press)
-        thread.start()
-        return thread
-
-    thread = press(signal.SIGTERM)
+    thread = threading.Thread(target=press)
+    thread.start()
     with pytest.raises(SystemExit) as left:
         run(config, **where)
     thread.join()
@@ -143,10 +140,17 @@ def test_submitit_finds_a_job_that_outlived_its_caller_and_cancels_it_on_ctrl_c(
     assert "SLURM job 41 goes on; run the same command to follow it" in capfd.readouterr().err
     assert not (slurm / "cancelled").exists()
 
-    thread = press(signal.SIGINT)
+    real, pressed = slurm_module._print_new, []
+
+    def press_once(log: Path, offset: int) -> int:
+        if not pressed:
+            pressed.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(log, offset)
+
+    monkeypatch.setattr(slurm_module, "_print_new", press_once)
     with pytest.raises(SystemExit) as left:
         run(config, **where)
-    thread.join()
     assert left.value.code == 75
     said = capfd.readouterr().err
     assert "SLURM job 41 still has this run; following it" in said

@@ -1,4 +1,5 @@
-"""The extension as a Python module: its stub is true, it lets other threads run, and it can be interrupted."""
+"""The extension as a Python module: documented, friendly to other threads, and it can be interrupted. (`make lint`
+checks its stub.)"""
 
 from __future__ import annotations
 
@@ -20,12 +21,6 @@ from musicgen_core import native
 from .conftest import signal
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_stub_is_true():
-    command = [sys.executable, "-m", "mypy.stubtest", "musicgen_core._rust_loader"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_everything_public_is_documented():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]  # a machine that does much else needs minutes
 
 SITE = {
     "MUSICGEN_NODES": "2",
@@ -27,7 +27,7 @@ SITE = {
 
 
 def snakemake(cluster, project: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return cluster.run("snakemake", "--profile", "slurm", *arguments, cwd=project, env=SITE | env, timeout=240)
+    return cluster.run("snakemake", "--profile", "slurm", *arguments, cwd=project, env=SITE | env, timeout=500)
 
 
 def test_dry_run_names_every_job(cluster, project: Path) -> None:
@@ -94,7 +94,7 @@ def test_ctrl_c_cancels_the_training_job_once_it_has_saved(cluster, project: Pat
         try:
             wait_until(lambda: "step 2/" in (project / "long.txt").read_text() or process.poll() is not None)
             os.killpg(process.pid, signal.SIGINT)
-            assert process.wait(timeout=60) == 1
+            assert process.wait(timeout=120) == 1
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -102,7 +102,7 @@ def test_ctrl_c_cancels_the_training_job_once_it_has_saved(cluster, project: Pat
     assert cluster.jobs()[-1]["JobState"] == "CANCELLED"
 
 
-def wait_until(test: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(test: Callable[[], bool], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not test():
         assert time.monotonic() < end, "waited in vain"

@@ -80,14 +80,14 @@ class Project:
         return self.folder / "music"
 
 
-def make_project(folder: Path, num_tracks: int) -> Project:
+def make_project(folder: Path, codec: Path, num_tracks: int = 9) -> Project:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(ROOT / "workflow", folder / "workflow")
     shutil.copytree(ROOT / "profiles", folder / "profiles")
     for name in ("local", "slurm"):
         (folder / name).symlink_to(os.readlink(ROOT / name))
     make_corpus(folder / "music", num_tracks)
-    make_codec(folder / "codec")
+    shutil.copytree(codec, folder / "codec")
     config = {
         "corpora": {"mine": {"path": "music", "captions": ["json", "txt"], "num_buckets": 3}},
         "codec": {"kind": "tiny", "path": "codec"},
@@ -97,7 +97,12 @@ def make_project(folder: Path, num_tracks: int) -> Project:
     return Project(folder, config)
 
 
+@pytest.fixture(scope="session")
+def codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_codec(tmp_path_factory.mktemp("codec") / "random")
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path, codec: Path) -> Project:
     """Nothing has run yet."""
-    return make_project(tmp_path / "project", 9)
+    return make_project(tmp_path / "project", codec)

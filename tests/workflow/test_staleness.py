@@ -14,9 +14,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def built(tmp_path_factory: pytest.TempPathFactory, codec: Path) -> Project:
     """Everything up to the token index has run once."""
-    project = make_project(tmp_path_factory.mktemp("staleness") / "project", 9)
+    project = make_project(tmp_path_factory.mktemp("staleness") / "project", codec)
     project.config["training"]["device"] = "cpu"
     planned = project.dry_run("tokens")
     first = project.run("tokens")

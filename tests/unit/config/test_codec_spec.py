@@ -92,13 +92,13 @@ def test_unsuitable_codecs(tmp_path: Path, change: dict, message: str) -> None:
 
 def test_wrong_kind_says_which_to_set(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "codec", MUSICGENS)
-    with pytest.raises(ValueError, match="set codec.kind: encodec"):
+    with pytest.raises(ValueError, match=r"set codec.kind: encodec"):
         read_codec_spec(TinyCodecConfig(path=str(folder)))
 
 
 def test_pickled_weights_are_never_loaded(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "codec", MUSICGENS, weights="pytorch_model.bin")
-    with pytest.raises(FileNotFoundError, match="pytorch_model.bin is a pickle"):
+    with pytest.raises(FileNotFoundError, match=r"pytorch_model.bin is a pickle"):
         read_codec_folder(folder)
 
 
@@ -140,6 +140,6 @@ def test_noncommercial_weights_need_consent(tmp_path: Path, monkeypatch: pytest.
     if card:
         (folder / "README.md").write_text("---\ntags: [x]\nlicense: cc-by-nc-4.0\n---\n# EnCodec\n")
     config = {"kind": "encodec", "path": "facebook/encodec_32khz", "revision": REVISION}
-    with pytest.raises(ValueError, match="codec.accept_noncommercial: true"):
+    with pytest.raises(ValueError, match=r"codec.accept_noncommercial: true"):
         read_codec_spec(EncodecCodecConfig(**config))
     assert read_codec_spec(EncodecCodecConfig(**config, accept_noncommercial=True))[1] == folder

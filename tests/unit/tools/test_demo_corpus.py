@@ -15,7 +15,6 @@ from musicgen_core.tools.mixdown import render
 from musicgen_core.tools.styles import MAJOR, MINOR, STYLES
 
 RATE_HZ = 16_000
-PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def test_key_is_true(pieces: list[tuple[Piece, np.ndarray]]) -> None:
         scale = MAJOR if piece.style.mode == "major" else MINOR
         inside = [(KEYS[piece.tonic] + step) % 12 for step in scale]
         chroma = _chroma(wav_N)
-        assert chroma[inside].sum() > 0.75, (piece.style.genre, piece.key, dict(zip(PITCH_CLASSES, chroma, strict=True)))
+        assert chroma[inside].sum() > 0.75, (piece.style.genre, piece.key, chroma.round(2))
 
 
 def test_instruments_are_true(pieces: list[tuple[Piece, np.ndarray]]) -> None:
@@ -111,10 +110,11 @@ def test_instruments_are_true(pieces: list[tuple[Piece, np.ndarray]]) -> None:
 
 def test_notes_start_on_frames_of_20_ms() -> None:
     for style in STYLES:
-        steps = {*style.bass_steps, *style.chord_steps, *style.lead_steps, *(s for d in style.drums for s in d.values())}
+        drums = (steps for pattern in style.drums for steps in pattern.values())
+        steps = {*style.bass_steps, *style.chord_steps, *style.lead_steps, *drums}
         for step in {step for pattern in steps for step in pattern}:
             frames = step * 60.0 / style.bpm / 4 * 50
-            assert frames == pytest.approx(round(frames), abs=0.51 if style.genre == "ambient" else 1e-9), style.genre
+            assert frames == pytest.approx(round(frames), abs=1e-9), style.genre
 
 
 def test_wishes_that_make_no_sense(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_other_bytes_under_a_pinned_revision_are_refused(hub: FakeHub, tmp_path:
 
 
 def test_noncommercial_weights_are_not_even_downloaded(hub: FakeHub, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="codec.accept_noncommercial: true"):
+    with pytest.raises(ValueError, match=r"codec.accept_noncommercial: true"):
         fetch.run(_config(accept_noncommercial=False))
     assert not list(tmp_path.rglob("model.safetensors"))
 
