@@ -18,6 +18,13 @@ def make_tone(path: Path, frequency_hz: float, duration_sec: float = 1.5, amplit
     return path
 
 
+def make_noise(path: Path, duration_sec: float) -> Path:
+    """Write white noise, which no lossless codec makes much smaller."""
+    samples = np.random.default_rng(0).normal(0, 0.1, round(duration_sec * RATE_HZ))
+    soundfile.write(path, samples.astype(np.float32), RATE_HZ)
+    return path
+
+
 def make_corpus(folder: Path, num_tracks: int, captions: bool = True) -> None:
     """Write tones of different pitch, each with a caption beside it."""
     for number in range(num_tracks):

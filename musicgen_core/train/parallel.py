@@ -23,10 +23,11 @@ def distribute(outer: nn.Module, layers: nn.ModuleList, world: World, config: Tr
     shards are averaged over processes by FSDP; those of copies by `average_gradients`.
     """
     for layer in layers:
+        # The compiled code goes inside the checkpoint: torch.compile does not look into an eager checkpoint, silently.
+        if config.compile:
+            layer.forward = torch.compile(layer.forward)
         if config.activation_checkpointing:
             layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
-        if config.compile:
-            layer.compile()
     if world.mesh is not None and config.sharding == "full":
         # Under bf16 the layers' weights travel, and are kept for the backward pass, as bf16; autocast decides what an
         # operation computes in, as with one process. Embeddings and heads stay fp32: they set the type of the residual

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Project
+from small_music import make_noise
+from small_project import ROOT, Project
 
 from musicgen_core.stages import STAGES
+from musicgen_core.util.atomic import read_jsonl
 
 
 def empty(project: Project) -> None:
@@ -55,12 +57,12 @@ def test_slurm_where_there_is_none_is_one_line(project: Project, tmp_path: Path)
 
 
 def test_a_track_that_fails_to_decode_is_recorded_and_the_rest_goes_on(project: Project) -> None:
-    path = project.music / "piece 08.wav"
-    path.write_bytes(path.read_bytes()[:-8000])
-    project.run("results/manifest/mine/train.jsonl")
-    rejected = (project.folder / "results/manifest/mine/rejected.jsonl").read_text()
-    inventory = (project.folder / "results/plan/mine/inventory.jsonl").read_text()
-    assert '"piece 08.wav"' in rejected or '"status": "rejected"' in inventory
+    path = make_noise(project.music / "cut.flac", duration_sec=4.0)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    done = project.run("results/manifest/mine/train.jsonl")
+    assert "rejected cut.flac: corrupt" in done.text
+    (line,) = read_jsonl(project.folder / "results/manifest/mine/rejected.jsonl")
+    assert (line["path"], line["reason"]) == ("cut.flac", "corrupt")
 
 
 def test_a_rule_is_named_after_its_stage_and_runs_its_command() -> None:

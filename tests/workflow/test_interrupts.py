@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from conftest import Project
 from small_music import make_tone
+from small_project import Project
 
 from musicgen_core.data.shard_read import list_members
 

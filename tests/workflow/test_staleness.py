@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Project, make_project
 from small_music import make_codec, make_tone
+from small_project import Project, make_project
 
 from musicgen_core.util.atomic import read_jsonl
 

@@ -20,6 +20,9 @@ from musicgen_core.eval.report.run_files import RunFiles
 from musicgen_core.eval.report.words import key_figures
 
 TEMPLATES = Path(__file__).parent / "templates"
+GROUPS = ("token_loss", "adherence", "frechet", "round_trip")
+"""Groups of figures, as a reader asks for them."""
+
 MAX_ROWS = 300
 """Of rejected files and of credits; the files that hold all are named in the page."""
 
@@ -51,7 +54,7 @@ def render_page(name: str, folder: str, run: RunFiles, music: Music) -> str:
         charts=_charts(run),
         codebooks=_codebooks(run.metrics["figures"]["token_loss"]),
         frechet=_bars(run.metrics["figures"]["frechet"]),
-        figures=run.metrics["figures"],
+        figures={group: run.metrics["figures"][group] for group in GROUPS},
         samples=list(zip(run.samples, samples, strict=True)),
         clips=list(zip(run.clips, clips[::2], clips[1::2], strict=True)),
         training=training,

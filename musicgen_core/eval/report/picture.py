@@ -19,8 +19,8 @@ WAVE_COLOR = "#5b7fb5"
 """At least 3:1 against the page's light and dark background."""
 
 
-def draw_audio(wav_CN: np.ndarray, sample_rate_hz: int) -> bytes:
-    """PNG with a transparent ground. Channels are averaged."""
+def draw_audio(wav_CN: np.ndarray, sample_rate_hz: int, full_scale: float = 1.0) -> bytes:
+    """PNG with a transparent ground. Channels are averaged; the waveform reaches the edge at ±full_scale."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -30,7 +30,7 @@ def draw_audio(wav_CN: np.ndarray, sample_rate_hz: int) -> bytes:
     wave = figure.add_axes((0, 0.72, 1, 0.28))
     low, high = _envelope(wav_N, WIDTH_PIXELS)
     wave.fill_between(np.arange(len(low)), low, high, color=WAVE_COLOR, linewidth=0.6)
-    wave.set(xlim=(0, max(len(low) - 1, 1)), ylim=(-1, 1))
+    wave.set(xlim=(0, max(len(low) - 1, 1)), ylim=(-full_scale, full_scale))
     mel = figure.add_axes((0, 0, 1, 0.68))
     mel.imshow(mel_decibels(wav_N, sample_rate_hz), origin="lower", aspect="auto", cmap="magma", vmin=FLOOR_DB, vmax=0)
     for axes in (wave, mel):

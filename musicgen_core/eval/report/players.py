@@ -35,14 +35,18 @@ class Player:
 
 
 def make_players(wavs: Sequence[np.ndarray], sample_rate_hz: int) -> list[Player]:
-    """Players of wav_CN in order. Lossless FLAC when all fit the budget, else MP3, and no audio for those beyond it."""
+    """Players of wav_CN in order, their waveforms drawn to one scale.
+
+    Lossless FLAC when all fit the budget; else MP3, and no audio for those beyond it.
+    """
     encoded = [_encode(wav_CN, sample_rate_hz, "FLAC") for wav_CN in wavs]
     kind = "flac"
     if sum(map(len, encoded)) > AUDIO_BUDGET_BYTES:
         encoded, kind = [_encode(wav_CN, sample_rate_hz, "MP3") for wav_CN in wavs], "mpeg"
+    loudest = max((float(np.abs(wav_CN).max(initial=0)) for wav_CN in wavs), default=1.0)
     ends = np.cumsum([len(data) for data in encoded])
     return [
-        _make_player(wav_CN, sample_rate_hz, data if end <= AUDIO_BUDGET_BYTES else None, kind)
+        _make_player(wav_CN, sample_rate_hz, data if end <= AUDIO_BUDGET_BYTES else None, kind, max(loudest, 0.05))
         for wav_CN, data, end in zip(wavs, encoded, ends, strict=True)
     ]
 
@@ -70,11 +74,13 @@ def find_faults(wav_CN: np.ndarray, sample_rate_hz: int) -> list[str]:
     return faults
 
 
-def _make_player(wav_CN: np.ndarray, sample_rate_hz: int, encoded: bytes | None, kind: str) -> Player:
+def _make_player(
+    wav_CN: np.ndarray, sample_rate_hz: int, encoded: bytes | None, kind: str, full_scale: float
+) -> Player:
     loudness = native.measure(np.ascontiguousarray(wav_CN, dtype=np.float32), sample_rate_hz).loudness_lufs
     return Player(
         audio=None if encoded is None else data_uri(encoded, f"audio/{kind}"),
-        picture=data_uri(draw_audio(wav_CN, sample_rate_hz), "image/png"),
+        picture=data_uri(draw_audio(wav_CN, sample_rate_hz, full_scale), "image/png"),
         duration_sec=wav_CN.shape[1] / sample_rate_hz,
         top_khz=sample_rate_hz / 2000,
         loudness="too quiet to measure" if loudness is None else f"{loudness:.1f} LUFS",

@@ -36,18 +36,18 @@ def _learned(loss: Group, card: int) -> KeyFigure:
     below = loss["below_own_unigram"]
     low = (below.get("interval_95") or [below["value"]])[0]
     if low > 0:
-        verdict, mood = "Yes, clearly below the frequency line", "good"
+        verdict, mood = "Yes, clearly below any guess without context", "good"
     elif _value(loss, "below_unigram") > 0:
-        verdict, mood = "Somewhat: only just at the frequency line", "mixed"
+        verdict, mood = "A little: only just below code frequency", "mixed"
     else:
-        verdict, mood = "No: not below the frequency line", "bad"
+        verdict, mood = "No: not below code frequency", "bad"
     return KeyFigure(
         question="Did it learn music?",
         verdict=verdict,
         mood=mood,  # type: ignore[arg-type]
         text=(
-            f"On music it never saw, cross-entropy is {model:.2f} nats per token{_interval(loss['model'])}, like a choice "
-            f"among {_value(loss, 'perplexity'):.0f} of {card} codes. Knowing only how often each code occurs gives "
+            f"On music it never saw, cross-entropy is {model:.2f} nats per token{_interval(loss['model'])}, like a "
+            f"choice among {_value(loss, 'perplexity'):.0f} of {card} codes. Knowing only how often each code occurs gives "
             f"{train:.2f}; no guess without context gives less than {own:.2f}."
         ),
     )
@@ -81,21 +81,23 @@ def _captions(loss: Group, adherence: Group) -> KeyFigure:
 
 
 def _sound(frechet: Group) -> KeyFigure:
-    values = {name: figure["value"] for name, figure in frechet.items()}
+    samples, halves, noise = (frechet[name]["value"] for name in ("samples", "halves", "noise"))
     question = "How near do samples come to real music?"
-    if values["samples"] is None:
+    if samples is None or noise is None:
         return KeyFigure(question=question, verdict="Not measured", mood="neutral", text=frechet["samples"]["note"])
-    text = f"Fréchet distance over the codec's latents, from {frechet['samples']['samples']['frames']:,} frames."
-    if values["halves"] is not None:
-        text += f" Two halves of the held-out music are {values['halves']:.3g} apart"
-        text += f"; codes drawn by frequency alone, {values['noise']:.3g}." if values["noise"] is not None else "."
-    better = values["noise"] is not None and values["samples"] < values["noise"]
-    return KeyFigure(
-        question=question,
-        verdict=f"{values['samples']:.3g} away" + (", nearer than frequency noise" if better else ""),
-        mood="neutral" if better or values["noise"] is None else "bad",
-        text=text,
+    verdict = f"{samples:.3g} away, {'nearer' if samples < noise else 'no nearer'} than frequency noise"
+    text = (
+        f"Fréchet distance over the codec's latents, from {frechet['samples']['samples']['frames']:,} frames. Codes "
+        f"drawn by frequency alone are {noise:.3g} away"
     )
+    if halves is None:
+        return KeyFigure(question=question, verdict=verdict, mood="neutral", text=f"{text}.")
+    text += f", two halves of the held-out music {halves:.3g} from each other."
+    if halves >= noise:
+        verdict = f"{samples:.3g} away, which says little here"
+        text += " On so few tracks, real music differs from itself as much as noise does."
+    mood: Literal["neutral", "bad"] = "bad" if samples >= noise > halves else "neutral"
+    return KeyFigure(question=question, verdict=verdict, mood=mood, text=text)
 
 
 def _codec(trip: Group) -> KeyFigure:

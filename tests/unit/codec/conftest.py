@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from musicgen_core.codec.tiny import TinyCodecArchitecture, TinyEncodec, tiny_config
 from musicgen_core.config.codec_spec import CONFIG_NAME, WEIGHTS_NAME
+from musicgen_core.tools.demo_corpus import compose_track
+from musicgen_core.tools.mixdown import render
 from musicgen_core.util.atomic import write_json
 
 
@@ -43,10 +46,15 @@ def encodec_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_lstm_layers=1,
     )
     model = EncodecModel(config).eval()
+    music_BCN = torch.from_numpy(
+        np.concatenate([render(compose_track(number, seed=9)[0], 32_000, 1)[:, : 9 * 32_000] for number in range(5)])
+    )[:, None]
     with torch.no_grad():
-        latents_BTD = model.encoder(torch.randn(32, 1, 64 * 640)).transpose(1, 2)
-        for layer in model.quantizer.layers:  # entries that lie where latents do, so that all of them compete
-            layer.codebook.embed.copy_(latents_BTD.reshape(-1, 16)[torch.randperm(2048)])
+        latents_ND = model.encoder(music_BCN).transpose(1, 2).flatten(0, 1)
+        model.encoder.layers[-1].conv.bias -= latents_ND.mean(0)  # random latents lie far from 0: near-ties everywhere
+        latents_ND -= latents_ND.mean(0)
+        for level, layer in enumerate(model.quantizer.layers):  # entries lie where latents and residuals lie
+            layer.codebook.embed.copy_(latents_ND[torch.randperm(len(latents_ND))[:2048]] * 0.3**level)
     folder = tmp_path_factory.mktemp("codec") / "encodec_small"
     model.save_pretrained(folder)
     return folder

@@ -299,7 +299,7 @@ def test_what_was_not_measured_is_said_not_shown_as_zero(arguments: dict[str, An
     write_json(path, metrics)
     _, page = render(arguments)
     assert reason in page.text
-    assert "No: not below the frequency line" in page.text
+    assert "No: not below code frequency" in page.text
 
 
 def test_two_reports_are_the_same_bytes(arguments: dict[str, Any]) -> None:

@@ -231,3 +231,27 @@ def test_segments_longer_than_every_track_are_said(
 ) -> None:
     train(tmp_path, tiny_config(steps=1, segment_sec=8.0))
     assert "the longest track of the train split has 6.7 s, a segment 8.0 s" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # raised inside torch._dynamo
+@pytest.mark.parametrize("activation_checkpointing", [False, True])
+def test_layers_are_really_compiled_with_and_without_checkpointing(
+    activation_checkpointing: bool,
+    tmp_path: Path,
+    train: Train,
+    history: History,
+    undisturbed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch._dynamo.reset()
+    graphs = []
+
+    def count(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function: compiled(function, backend=count))
+    lines = train(tmp_path, tiny_config(steps=1, compile=True, activation_checkpointing=activation_checkpointing))
+    assert len(graphs) == 2, "one graph for training and one for validation serve all layers"
+    assert lines[0]["loss"] == pytest.approx(history(undisturbed)[0]["loss"], abs=1e-6)
