@@ -47,8 +47,8 @@ def _learned(loss: Group, card: int) -> KeyFigure:
         mood=mood,  # type: ignore[arg-type]
         text=(
             f"On music it never saw, cross-entropy is {model:.2f} nats per token{_interval(loss['model'])}, like a "
-            f"choice among {_value(loss, 'perplexity'):.0f} of {card} codes. Knowing only how often each code occurs gives "
-            f"{train:.2f}; no guess without context gives less than {own:.2f}."
+            f"choice among {_value(loss, 'perplexity'):.0f} of {card} codes. Knowing only how often each code occurs "
+            f"gives {train:.2f}; no guess without context gives less than {own:.2f}."
         ),
     )
 
