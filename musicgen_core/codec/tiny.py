@@ -1,13 +1,12 @@
 """The small EnCodec that the project trains itself, from the modules of the `encodec` package.
 
 High Fidelity Neural Audio Compression, arXiv 2210.13438: a SEANet encoder and decoder around a residual vector
-quantizer. Convolutions carry no weight norm: it is folded away in the files that ship.
+quantizer. Convolutions carry no weight norm: at this size it made training slower by the step and by the clock.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,12 +50,9 @@ class TinyCodecArchitecture:
 
 
 class TinyEncodec(nn.Module):
-    """Encoder, quantizer and decoder as one trainable module.
+    """Encoder, quantizer and decoder as one trainable module."""
 
-    With `norm="weight_norm"` the convolutions are parametrised for training; files hold `norm="none"`.
-    """
-
-    def __init__(self, architecture: TinyCodecArchitecture, norm: str = "none") -> None:
+    def __init__(self, architecture: TinyCodecArchitecture) -> None:
         super().__init__()
         from encodec.modules import SEANetDecoder, SEANetEncoder
         from encodec.quantization import ResidualVectorQuantizer
@@ -68,15 +64,12 @@ class TinyEncodec(nn.Module):
             "n_filters": a.num_filters,
             "ratios": list(a.ratios),
             "lstm": a.num_lstm_layers,
-            "norm": norm,
+            "norm": "none",
             "true_skip": True,
             "pad_mode": "reflect",
         }
-        with warnings.catch_warnings():
-            # encodec 0.1.1 calls the deprecated torch.nn.utils.weight_norm; there is no newer encodec
-            warnings.filterwarnings("ignore", message="`torch.nn.utils.weight_norm` is deprecated")
-            self.encoder = SEANetEncoder(**shared)
-            self.decoder = SEANetDecoder(**shared)
+        self.encoder = SEANetEncoder(**shared)
+        self.decoder = SEANetDecoder(**shared)
         self.quantizer = ResidualVectorQuantizer(dimension=a.dimension, n_q=a.num_codebooks, bins=a.card)
         self.frame_rate_hz = a.sample_rate_hz // math.prod(a.ratios)
 
@@ -90,16 +83,8 @@ class TinyEncodec(nn.Module):
         return [layer._codebook for layer in self.quantizer.vq.layers]
 
     def export_state(self) -> dict[str, torch.Tensor]:
-        """What a file holds: `encoder.*` and `decoder.*` with weight norm folded, `codebooks` [K, C, D]; float32."""
-        state = {
-            name: tensor
-            for name, tensor in self.state_dict().items()
-            if not name.startswith("quantizer.") and not name.endswith(("weight_g", "weight_v"))
-        }
-        for name, module in self.named_modules():
-            if hasattr(module, "weight_g"):  # arXiv 1602.07868: w = g v / |v|, one norm per slice of the first axis
-                v, g = module.weight_v, module.weight_g
-                state[f"{name}.weight"] = v * (g / v.flatten(1).norm(dim=1).view_as(g))
+        """What a file holds: `encoder.*`, `decoder.*`, `codebooks` [K, C, D]; float32."""
+        state = {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("quantizer.")}
         state["codebooks"] = torch.stack([codebook.embed for codebook in self.codebooks()])
         return {name: tensor.detach().float().cpu().contiguous() for name, tensor in state.items()}
 

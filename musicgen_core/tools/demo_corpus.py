@@ -41,7 +41,7 @@ _ENCODINGS = (
 )
 
 
-def run(*, out: Path, num_tracks: int = 48, seed: int = 0) -> None:
+def run(*, out: Path, num_tracks: int = 120, seed: int = 0) -> None:
     """Synthesise `num_tracks` pieces of 8 to 16 s into the folder `out`.
 
     Two tracks in three have an AudioCraft sidecar (.json), one in six a .txt; the rest take their caption from

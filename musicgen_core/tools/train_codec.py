@@ -33,21 +33,21 @@ _AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".m4a", ".opus")
 class CodecRecipe:
     """How the tiny codec is trained. Small batches: at this size more steps beat larger ones."""
 
-    batch_size: int = 8
+    batch_size: int = 4
     segment_sec: float = 0.5
     learning_rate: float = 2e-3
     warmup_steps: int = 50
-    max_grad_norm: float = 5.0
+    max_grad_norm: float = 3.0
     time_weight: float = 10.0
     """Weight of the time-domain L1. It alone fixes phases; the log spectra are indifferent to them."""
 
-    autoencoder_share: float = 0.25
+    autoencoder_share: float = 0.15
     """First share of the steps, without the quantizer: quantising an untrained latent collapses its codebooks."""
 
-    codebook_decay: float = 0.98
+    codebook_decay: float = 0.99
     """Decay of the codebooks' moving averages."""
 
-    dead_code_threshold: float = 0.2
+    dead_code_threshold: float = 0.1
     """An entry used less often than this per batch (moving average) is replaced by a latent of the batch."""
 
     min_gain: float = 0.25
@@ -57,7 +57,7 @@ class CodecRecipe:
     """Every so many-th track is kept from training, and the reconstruction error is measured on it."""
 
 
-def run(*, corpus: Path, out: Path, steps: int = 4000, seed: int = 0) -> None:
+def run(*, corpus: Path, out: Path, steps: int = 8000, seed: int = 0) -> None:
     """Train on every audio file below `corpus` and write {model.safetensors, config.json, provenance.json} to `out`.
 
     The same corpus, seed, steps and number of threads give the same weights on the same machine. FileNotFoundError
@@ -114,12 +114,12 @@ def train(
 ) -> TinyEncodec:
     """The loop: autoencoder first, then codebooks by k-means, then all together. Returns the model in eval mode."""
     torch.manual_seed(seed)  # initial weights, and the encodec package's k-means and dead-code draws
-    model = TinyEncodec(architecture, norm="weight_norm").train()
+    model = TinyEncodec(architecture).train()
     for codebook in model.codebooks():
         codebook.decay, codebook.threshold_ema_dead_code = recipe.codebook_decay, recipe.dead_code_threshold
         codebook.kmeans_iters = 10
     loss_function = ReconstructionLoss(architecture.sample_rate_hz, recipe.time_weight)
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, betas=(0.8, 0.99))
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
     hop = int(model.encoder.hop_length)
     segment_samples = round(recipe.segment_sec * architecture.sample_rate_hz / hop) * hop
     music_N = np.concatenate([*wavs, np.zeros(segment_samples, dtype=np.float32)])
@@ -140,7 +140,7 @@ def train(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm, error_if_nonfinite=True)
         optimizer.step()
-        if (step + 1) % 500 == 0:
+        if (step + 1) % 1000 == 0:
             say(f"step {step + 1}: loss {loss.item():.3f}, commitment {commitment.item():.3f}")
     return model.eval()
 
@@ -160,8 +160,8 @@ def _draw_segments(music_N: np.ndarray, num_samples: int, recipe: CodecRecipe, s
 
 @torch.no_grad()
 def _initialize_codebooks(model: TinyEncodec, music_N: np.ndarray, num_samples: int) -> None:
-    """One pass over 128 segments spread over the corpus, on which the package runs its k-means."""
-    starts = np.linspace(0, len(music_N) - num_samples, 128).astype(np.int64)
+    """One pass over 64 segments spread over the corpus, on which the package runs its k-means."""
+    starts = np.linspace(0, len(music_N) - num_samples, 64).astype(np.int64)
     model(torch.from_numpy(np.stack([music_N[start : start + num_samples] for start in starts]))[:, None])
 
 

@@ -19,7 +19,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny codec with an LSTM, so that its codes depend on the whole past."""
     torch.manual_seed(0)
     architecture = TinyCodecArchitecture(name="toy", card=32, num_filters=4, dimension=8, num_lstm_layers=1)
-    model = TinyEncodec(architecture, norm="weight_norm").train()
+    model = TinyEncodec(architecture).train()
     model(torch.randn(4, 1, 6400))  # k-means sets the codebooks
     folder = tmp_path_factory.mktemp("codec") / "toy"
     folder.mkdir()
