@@ -29,8 +29,11 @@ demo: build  ## make a small corpus, then run the whole pipeline on it up to the
 	@[ -f data/demo/metadata.csv ] || musicgen demo-corpus --out data/demo
 	snakemake --profile local
 	echo
-	echo "report:  $$(ls -t results/runs/*/report.html | head -n 1)"
-	echo "samples: $$(ls -dt results/runs/*/samples | head -n 1)"
+	run=$$(ls -td results/runs/*/ | head -n 1)
+	sed -n 's/^report: \(.*?.*\)/\1/p' results/logs/report/$$(basename $$run).log | fold -s -w 140
+	echo
+	echo "report:  $${run}report.html"
+	echo "samples: $${run}samples/"
 
 test: build  ## run all tests: cargo's and pytest's
 	@cd rust_loader && cargo test --locked --quiet
