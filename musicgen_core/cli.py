@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import inspect
 import signal
@@ -38,11 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in STAGES and name not in TOOLS:
         print(f"musicgen: no command `{name}`; `musicgen --help` lists them", file=sys.stderr)
         return 2
-    function = _function(name)
-    parser = _parser(name, function)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        values = vars(parser.parse_args(rest))
+        function = _function(name)
+        values = vars(_parser(name, function).parse_args(rest))
         result = function(*_positional(name, function, values), **values)
     except KeyboardInterrupt:
         print(f"musicgen {name}: interrupted; nothing half-written was kept", file=sys.stderr)
@@ -151,6 +151,9 @@ def _class(annotation: Any) -> Any:
 
 
 def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}the disk is full; free space and run the same command again, nothing half-written was kept"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}"
     return str(error) or type(error).__name__

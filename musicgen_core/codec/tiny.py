@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -99,7 +100,10 @@ class TinyCodec:
             raise ValueError(f"{folder / CONFIG_NAME}: version {values.get('version')}, this program reads version 1")
         known = {key: values[key] for key in asdict(TinyCodecArchitecture()) if key in values}
         model = TinyEncodec(TinyCodecArchitecture(**{**known, "ratios": tuple(values["ratios"])}))
-        state = load_file(folder / WEIGHTS_NAME)
+        try:
+            state = load_file(folder / WEIGHTS_NAME)
+        except SafetensorError as error:
+            raise ValueError(f"{folder / WEIGHTS_NAME}: damaged ({error}); fetch or train the codec again") from None
         codebooks_KCD = state.pop("codebooks", torch.empty(0))
         for number, codebook in enumerate(model.codebooks()):
             name = f"quantizer.vq.layers.{number}._codebook"

@@ -11,7 +11,9 @@ from typing import Any
 
 from musicgen_core import native
 from musicgen_core.config.data import CodecConfig, CodecSpec, EncodecCodecConfig
-from musicgen_core.config.store import read_license, require_commercial, resolve_asset
+from musicgen_core.config.model import T5ConditionerConfig
+from musicgen_core.config.root import RunConfig
+from musicgen_core.config.store import asset_name, read_license, read_lock, require_commercial, resolve_asset
 
 TINY_MODEL_TYPE = "musicgen_core_tiny_codec"
 ENCODEC_MODEL_TYPE = "encodec"
@@ -52,6 +54,21 @@ def read_codec_spec(config: CodecConfig) -> tuple[CodecSpec, Path]:
             f"{expected!r}; set codec.kind: {other}, or name another folder in codec.path"
         )
     return read_codec_folder(folder), folder
+
+
+def check_fit(run: RunConfig, codec: CodecSpec) -> None:
+    """ValueError when a run cannot be trained on this codec, or its text encoder is absent: before hours of work."""
+    for key in ("num_codebooks", "card"):
+        expected, actual = getattr(run.model, key), getattr(codec, key)
+        if expected is not None and expected != actual:
+            raise ValueError(
+                f"runs.{run.name}: model.{key} is {expected}, but codec {codec.name} has {actual}; "
+                f"set model.{key} to {actual} or null, or choose another codec"
+            )
+    if isinstance(run.conditioner, T5ConditionerConfig):
+        path, revision = run.conditioner.path, run.conditioner.revision
+        if revision is None or asset_name(path, revision) not in read_lock():  # what is there, training checks itself
+            resolve_asset(path, revision, "conditioner.path")
 
 
 def shipped_codec_folder() -> Path:

@@ -19,6 +19,7 @@ from musicgen_core.config.root import RootConfig, RunConfig
 T = TypeVar("T")
 
 RUN_KEYS = ("seed", "corpora", "model", "conditioner", "training", "generation", "evaluation")
+_WORDS = {"tuple_type": "expected a list", "dataclass_type": "expected keys and values"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -80,7 +81,7 @@ def resolve_runs(root: RootConfig) -> dict[str, RunConfig]:
             if corpus not in root.corpora:
                 raise ConfigError(_unknown(f"{where}.corpora", corpus, tuple(root.corpora), "corpus"))
         runs[name] = from_dict(RunConfig, {"name": name, "corpora": tuple(corpora), **merged}, where)
-        _check_run(runs[name], where)
+        _check_run(runs[name], {key: f"{where}.{key}" if key in override else key for key in RUN_KEYS})
     return runs
 
 
@@ -94,7 +95,7 @@ def from_dict(cls: type[T], raw: Any, where: str = "") -> T:
         first = next((item for item in errors if _names_chosen_kind(cls, raw, item["loc"])), errors[0])
         parts = [str(part) for part in first["loc"] if not str(part).endswith("Config")]
         key = ".".join([*([where] if where else []), *parts])
-        message = first["msg"]
+        message = _WORDS.get(first["type"], first["msg"])
         given = first.get("input")
         shown = f", got {given!r}" if isinstance(given, str | int | float | bool | type(None)) else ""
         if first["type"] == "missing":
@@ -188,6 +189,8 @@ def _merge(base: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_values(root: RootConfig) -> None:
+    if not root.results.strip():
+        raise ConfigError("results: is empty; name a folder, such as `results`")
     data = root.data
     for name in ("valid_fraction", "evaluate_fraction"):
         value = getattr(data, name)
@@ -207,11 +210,12 @@ def _check_values(root: RootConfig) -> None:
         raise ConfigError("tokenize: chunk_sec must be above 0 and overlap_sec at least 0")
 
 
-def _check_run(run: RunConfig, where: str) -> None:
+def _check_run(run: RunConfig, names: dict[str, str]) -> None:
+    """`names` says where the user wrote each section: in the run, or in the base."""
     training, model = run.training, run.model
     dim, heads, _ = model.shape
     if dim % heads or (dim // heads) % 2:
-        raise ConfigError(f"{where}: model.dim {dim} must be an even multiple of model.num_heads {heads}")
+        raise ConfigError(f"{names['model']}.dim: {dim} must be an even multiple of model.num_heads {heads}")
     for name in (
         "steps",
         "batch_size",
@@ -225,16 +229,16 @@ def _check_run(run: RunConfig, where: str) -> None:
         "num_valid_segments",
     ):
         if getattr(training, name) <= 0:
-            raise ConfigError(f"{where}.training.{name}: {getattr(training, name)} must be above 0")
+            raise ConfigError(f"{names['training']}.{name}: {getattr(training, name)} must be above 0")
     micro = training.micro_batch_size
     if micro is not None and (micro <= 0 or training.batch_size % micro):
-        raise ConfigError(f"{where}.training.micro_batch_size: {micro} must divide batch_size {training.batch_size}")
+        raise ConfigError(f"{names['training']}.micro_batch_size: {micro} must divide batch_size {training.batch_size}")
     if not 0 <= training.cfg_dropout <= 1:
-        raise ConfigError(f"{where}.training.cfg_dropout: {training.cfg_dropout} must lie between 0 and 1")
+        raise ConfigError(f"{names['training']}.cfg_dropout: {training.cfg_dropout} must lie between 0 and 1")
     if not 0 < training.min_segment_ratio <= 1:
-        raise ConfigError(f"{where}.training.min_segment_ratio: {training.min_segment_ratio} must lie in (0, 1]")
+        raise ConfigError(f"{names['training']}.min_segment_ratio: {training.min_segment_ratio} must lie in (0, 1]")
     if run.generation.duration_sec <= 0 or run.generation.temperature < 0:
-        raise ConfigError(f"{where}.generation: duration_sec must be above 0 and temperature at least 0")
+        raise ConfigError(f"{names['generation']}: duration_sec must be above 0 and temperature at least 0")
 
 
 def _dataclasses(annotations: typing.Iterable[Any]) -> list[Any]:

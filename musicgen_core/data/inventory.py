@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def take_inventory(
         cache = StatCache(cache_path)
         captions = Captions(corpus, found, cache)
         _read_audio(folder, found, cache, name)
-        files = _reject_duplicates([r for f in found if (r := _screen(f, cache, data)) is not None])
+        files = _reject_duplicates([r for f in found if (r := _screen(f, cache, data)) is not None], captions, cache)
         notes = captions.match(r.path for r in files if r.status == "used")
         files, music = _gather(files, captions, cache)
         cache.save({f.path for f in found if not (cache.get(f) or {}).get("transient")})
@@ -152,17 +152,32 @@ def _screen(found: FoundFile, cache: StatCache, data: DataConfig) -> InventoryRe
     return InventoryRecord(path=path, status="used", **known)
 
 
-def _reject_duplicates(files: list[InventoryRecord]) -> list[InventoryRecord]:
-    """Of several files with the same bytes the first by path stays."""
-    first: dict[str, str] = {}
-    kept = []
+def _reject_duplicates(files: list[InventoryRecord], captions: Captions, cache: StatCache) -> list[InventoryRecord]:
+    """Of several files with the same bytes the one with most words stays; of equals, the first by path."""
+    copies: dict[str, list[str]] = {}
     for record in files:
         if record.status == "used" and record.key is not None:
-            other = first.setdefault(record.key, record.path)
-            if other != record.path:
-                record = replace(record, status="rejected", reason="duplicate", detail=f"the same bytes as {other}")
+            copies.setdefault(record.key, []).append(record.path)
+    chosen = {
+        key: min(paths, key=lambda path: (-_count_words(path, captions, cache), path)) if len(paths) > 1 else paths[0]
+        for key, paths in copies.items()
+    }
+    kept = []
+    for record in files:
+        if record.status == "used" and record.key is not None and chosen[record.key] != record.path:
+            detail = f"the same bytes as {chosen[record.key]}"
+            record = replace(record, status="rejected", reason="duplicate", detail=detail)
         kept.append(record)
     return kept
+
+
+def _count_words(path: str, captions: Captions, cache: StatCache) -> int:
+    """Fields of metadata that are known of a file; a broken sidecar knows none."""
+    try:
+        music = captions.gather(path, cache.entries[path][3]["tags"])
+    except ValueError:
+        return -1
+    return sum(value is not None for value in asdict(music).values())
 
 
 def _gather(

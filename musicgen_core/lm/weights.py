@@ -66,6 +66,7 @@ def load_export(folder: Path | str, device: torch.device | str = "cpu") -> tuple
     Raises FileNotFoundError for an absent file and ValueError for one of another format, or whose weights do not fit
     its config, naming each missing, unexpected and mismatched weight.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder = Path(folder)
@@ -75,7 +76,11 @@ def load_export(folder: Path | str, device: torch.device | str = "cpu") -> tuple
     path = folder / WEIGHTS_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{path}: absent; export the run again")
-    load_state(model, load_file(path), str(path))
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged ({error}); export the run again") from None
+    load_state(model, state, str(path))
     return model.eval(), info
 
 

@@ -178,7 +178,7 @@ def _adherence(
 ) -> Figures:
     captions = pick_captions([record.caption for record in held_out if record.caption], NUM_CAPTIONS)
     if len(captions) < 2:
-        reason = f"the evaluate split holds {len(captions)} different captions; 2 are needed to compare"
+        reason = f"captions in the evaluate split: {len(captions)}; at least 2 different ones are needed to compare"
         return {"between_captions": missing("bits", reason)}
     draws = [
         generate(model, [caption] * NUM_DRAWS, segment_frames, sampling).cpu().numpy()

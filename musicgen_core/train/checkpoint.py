@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 
@@ -110,8 +111,16 @@ class Checkpoints:
         temporary, final = self.folder / f".{name}", self.folder / name
         self.world.on_first(lambda: shutil.rmtree(temporary, ignore_errors=True))
         writer = dcp.FileSystemWriter(temporary, sync_files=True)
-        with _one_process_is_meant():
-            dcp.save(state, storage_writer=writer, no_dist=self.world.size == 1)
+        try:
+            with _one_process_is_meant():
+                dcp.save(state, storage_writer=writer, no_dist=self.world.size == 1)
+        except (CheckpointException, RuntimeError, OSError) as error:
+            free = shutil.disk_usage(self.folder).free / 2**20
+            reason = str(error).strip().splitlines()[-1]
+            raise OSError(
+                f"{final}: the checkpoint could not be written, {free:.0f} MiB are free on that disk ({reason}); free "
+                "space and run the same command again: it resumes at the checkpoint before this one"
+            ) from None
         self.world.barrier()
         self.world.on_first(lambda: _complete(temporary, final, manifest))
 

@@ -1,5 +1,6 @@
 """The command line: light to start, one line per error."""
 
+import errno
 import subprocess
 import sys
 
@@ -33,6 +34,26 @@ def test_bad_config_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["index", "--config", '{"codec_digst": "x"}', "--shards", "a", "--out", "b"]) == 1
     shown = capsys.readouterr().err.strip()
     assert shown == "musicgen index: error: unknown key `codec_digst`; did you mean `codec_digest`?"
+
+
+def test_an_interrupt_while_a_stage_is_imported_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_function", interrupt)
+    assert cli.main(["report"]) == 130
+    assert capsys.readouterr().err.startswith("musicgen report: interrupted")
+
+
+def test_a_full_disk_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "results/a.tar")
+
+    monkeypatch.setattr(cli, "_function", lambda name: fail)
+    assert cli.main(["doctor"]) == 1
+    assert capsys.readouterr().err.startswith("musicgen doctor: error: results/a.tar: the disk is full")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,12 @@ MISTAKES: list[tuple[str, Callable[[Project], object], str]] = [
     ("empty folder", empty, "no usable audio: the folder holds no audio file"),
     ("no captions", lambda p: p.config["corpora"]["mine"].update(captions="json"), "0 of 9 track.s. have a caption"),
     ("one track", one_track, "1 usable track.s. in 1 group.s.*at least 3"),
+    ("other codebooks", lambda p: p.config.update(model={"num_codebooks": 9}), "model.num_codebooks is 9, but codec"),
+    (
+        "no encoder",
+        lambda p: p.config.update(conditioner={"kind": "t5", "path": "t5"}),
+        "conditioner.path: no folder t5",
+    ),
     ("no codec", lambda p: p.config["codec"].update(path="nowhere"), "nowhere/config.json: absent"),
     ("results is a file", lambda p: p.config.update(results="codec/config.json"), "codec/config.json/plan/mine: "),
 ]
@@ -63,6 +69,16 @@ def test_a_track_that_fails_to_decode_is_recorded_and_the_rest_goes_on(project: 
     assert "rejected cut.flac: corrupt" in done.text
     (line,) = read_jsonl(project.folder / "results/manifest/mine/rejected.jsonl")
     assert (line["path"], line["reason"]) == ("cut.flac", "corrupt")
+
+
+def test_after_a_failure_the_last_words_of_the_job_are_repeated(project: Project) -> None:
+    project.run("tokens")
+    (shard,) = list((project.folder / "results/audio/mine").glob("*.tar"))[:1]
+    shard.write_bytes(shard.read_bytes()[:700])
+    outcome = project.snakemake("--profile", "local", "tokens", "--forcerun", "tokenize")
+    assert outcome.returncode == 1
+    (line,) = [line for line in outcome.text.splitlines() if line.startswith("failed: ")]
+    assert re.match(rf"failed: musicgen tokenize: error: .*{shard.name}.*\(results/logs/tokenize/", line)
 
 
 def test_a_rule_is_named_after_its_stage_and_runs_its_command() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from snakemake.cli import parse_args
 
-from musicgen_core.config.codec_spec import read_codec_spec
+from musicgen_core.config.codec_spec import check_fit, read_codec_spec
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.load import from_json, parse_config, resolve_runs, to_json
 from musicgen_core.config.root import (
@@ -55,6 +56,16 @@ def require_slurm() -> None:
         raise ValueError(f"no SLURM here: {said[0] if said else 'sinfo fails'}; {remedy}")
 
 
+def say_what_failed(snakemake_logs: list[str]) -> None:
+    """After a failure, repeat each failed job's own last line: Snakemake's account of it is long."""
+    text = "\n".join(Path(path).read_text(encoding="utf-8", errors="replace") for path in snakemake_logs)
+    for name in dict.fromkeys(re.findall(r"^ +log: (.+) \(check log file", text, re.MULTILINE)):
+        path = Path(name)
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
+        lines = [line for line in lines if line.strip()]
+        say(f"failed: {lines[-1] if lines else 'no output'}  ({name})")
+
+
 def make_plan(root, results: Path) -> tuple[Plan, CodecSpec]:
     """Scan the corpora; while another snakemake works in this folder, take the plan that it made."""
     path, codec_path = results / "plan/plan.json", results / "plan/codec.json"
@@ -62,6 +73,8 @@ def make_plan(root, results: Path) -> tuple[Plan, CodecSpec]:
     frozen = main and path.exists() and codec_path.exists() and any(Path(".snakemake/locks").glob("*"))
     if main and not frozen:
         codec, codec_folder = read_codec_spec(root.codec)
+        for run in resolve_runs(root).values():
+            check_fit(run, codec)
         plan = scan(project_plan(root), results=results)
         folders = {name: Path(corpus.path).absolute() for name, corpus in root.corpora.items()}
         where = Where(codec=Path(codec_folder).absolute(), corpora=folders)

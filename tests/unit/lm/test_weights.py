@@ -83,6 +83,13 @@ def test_absent_files_are_named(export: Path, tmp_path: Path) -> None:
         load_export(export)
 
 
+def test_truncated_weights_are_named(export: Path) -> None:
+    path = export / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"model\.safetensors: damaged .*; export the run again"):
+        load_export(export)
+
+
 def test_diverged_weights_are_refused(tmp_path: Path) -> None:
     model = make_model()
     with torch.no_grad():

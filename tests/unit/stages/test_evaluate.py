@@ -270,5 +270,5 @@ def test_no_caption_means_no_caption_figures(world: World, tmp_path: Path) -> No
     figures = replace(world, manifest=tmp_path / "mine", folder=tmp_path).run()["figures"]
     assert figures["token_loss"]["without_caption"]["value"] is None
     assert figures["adherence"]["between_captions"]["note"] == (
-        "the evaluate split holds 0 different captions; 2 are needed to compare"
+        "captions in the evaluate split: 0; at least 2 different ones are needed to compare"
     )

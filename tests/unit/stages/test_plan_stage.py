@@ -79,6 +79,15 @@ def test_every_file_is_used_or_rejected_with_its_reason(music: Path, capsys: pyt
     assert "9 rejected" in shown
 
 
+def test_of_two_copies_the_one_with_words_is_used(music: Path) -> None:
+    shutil.copy(music / "piece 01.wav", music / "a copy without words.wav")
+    plan(music)
+    lines = inventory(music)
+    assert lines["a copy without words.wav"]["reason"] == "duplicate"
+    assert lines["piece 01.wav"]["status"] == "used"
+    assert metadata(music)["piece 01.wav"]["caption"] == "a tone, number 1"
+
+
 def test_words_come_in_the_declared_order(music: Path) -> None:
     (music / "captions.csv").write_text("file,genre,license\npiece 00.wav,Jazz,CC-BY-4.0\nnobody.wav,pop,x\n")
     (music / "piece 00.json").write_text('{"genre": "rock", "bpm": "99", "artist": "A"}')

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import torch
 from token_corpus import tiny_config, write_corpus
+from torch.distributed.checkpoint.api import CheckpointException
 
 from musicgen_core.stages.train import run
+from musicgen_core.train import checkpoint
 from musicgen_core.train.checkpoint import load_best_weights
 from musicgen_core.train.ranks import Refused
 from musicgen_core.train.step import NonFiniteError
@@ -97,6 +99,23 @@ def test_a_signal_saves_and_the_next_start_goes_on_as_if_nothing_had_been(
     assert not (tmp_path / "DONE").exists()
     assert train(tmp_path) == history(undisturbed)
     assert f"resumes at step {stopped.value.step} of 20" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_one_before_it_serves(
+    tmp_path: Path, train: Train, history: History, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = checkpoint.dcp.save
+
+    def fill_the_disk(state: dict[str, Any], **options: Any) -> Any:
+        if list((tmp_path / "checkpoints").glob("step-*")):
+            raise CheckpointException("write failed", {0: (RuntimeError("unexpected pos 704 vs 598"), None)})
+        return save(state, **options)
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match=r"MiB are free on that disk.*resumes at"):
+        patched.setattr(checkpoint.dcp, "save", fill_the_disk)
+        train(tmp_path)
+    assert not (tmp_path / "DONE").exists()
+    assert train(tmp_path) == history(undisturbed)
 
 
 def test_micro_batches_equal_the_big_batch(tmp_path: Path, train: Train, history: History, undisturbed: Path) -> None:
