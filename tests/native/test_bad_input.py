@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
 import struct
-import time
 
 import numpy as np
 import pytest
@@ -46,11 +46,9 @@ def test_folder_and_pipe(tmp_path):
 def test_not_audio(tmp_path, content):
     path = tmp_path / "renamed.mp3"
     path.write_bytes(content)
-    started = time.perf_counter()
     refused(path)
     with pytest.raises(native.AudioError):
         native.probe(path)
-    assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -131,9 +129,10 @@ def wav_file(num_channels=1, rate_hz=8000, data=b"\0\0" * 100, data_bytes=None, 
 def test_a_header_cannot_claim_memory(tmp_path):
     path = tmp_path / "claims.wav"
     path.write_bytes(wav_file(data_bytes=0xFFFF_FF00))
-    started = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused(path, native.CorruptAudioError)
-    assert time.perf_counter() - started < 1
+    grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown_mib < 500, "4 GiB are claimed"
 
 
 def test_no_samples(tmp_path):
