@@ -47,7 +47,8 @@ lint: build  ## formatting, lints, types, stubs
 
 dag: build  ## draw the graph of rules as docs/dag.svg (needs graphviz)
 	@command -v dot >/dev/null || { echo "make dag needs graphviz: apt-get install graphviz"; exit 1; }
-	snakemake --profile local --rulegraph dot 2>/dev/null | dot -Tsvg -o docs/dag.svg
+	[ -f data/demo/metadata.csv ] || musicgen demo-corpus --out data/demo
+	snakemake --profile local --rulegraph dot | dot -Tsvg -o docs/dag.svg
 	echo docs/dag.svg
 
 bench: build  ## run every benchmark, each against a peer in the same run

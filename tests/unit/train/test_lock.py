@@ -73,7 +73,8 @@ def test_a_requeued_job_takes_its_own_lock_back(tmp_path: Path, monkeypatch: pyt
     _fake_squeue(tmp_path, "echo RUNNING", monkeypatch)
     monkeypatch.setenv("SLURM_JOB_ID", "41")
     with run_lock(tmp_path, ALONE):
-        pass
+        assert (tmp_path / "LOCK").exists()
+    assert not (tmp_path / "LOCK").exists()
 
 
 def test_states_of_ended_jobs_are_not_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
