@@ -6,8 +6,10 @@ import argparse
 import errno
 import importlib
 import inspect
+import os
 import signal
 import sys
+import threading
 import types
 import typing
 from collections.abc import Callable
@@ -40,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"musicgen: no command `{name}`; `musicgen --help` lists them", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.unraisablehook = _deliver_again
     try:
         function = _function(name)
         values = vars(_parser(name, function).parse_args(rest))
@@ -53,6 +56,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"musicgen {name}: error: {_one_line(error)}", file=sys.stderr)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _deliver_again(swallowed: sys.UnraisableHookArgs) -> None:
+    """Send a stop once more when it arrived where Python cannot raise: in a destructor or a callback from C."""
+    if isinstance(swallowed.exc_value, KeyboardInterrupt):
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+    elif isinstance(swallowed.exc_value, SystemExit):
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(swallowed)
 
 
 def _overview() -> str:

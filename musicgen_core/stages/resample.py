@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from musicgen_core.data.shard_write import open_shard
 from musicgen_core.util.atomic import write_jsonl
 from musicgen_core.util.digest import digest_lines
 from musicgen_core.util.log import progress, say
+from musicgen_core.util.memory_file import memory_file
 
 
 def run(
@@ -58,6 +58,7 @@ def encode_flac(samples_CN: np.ndarray, sample_rate_hz: int) -> bytes:
     """Encode int32 samples, 24 bits in their upper part, as FLAC. Lossless."""
     import soundfile
 
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples_CN.T, sample_rate_hz, format="FLAC", subtype="PCM_24")
-    return buffer.getvalue()
+    with memory_file() as file:
+        soundfile.write(file.fileno(), samples_CN.T, sample_rate_hz, format="FLAC", subtype="PCM_24", closefd=False)
+        file.seek(0)
+        return file.read()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from musicgen_core.tools.ogg import set_serial
 from musicgen_core.tools.styles import STYLES
 from musicgen_core.util.atomic import atomic_open, write_json, write_text
 from musicgen_core.util.log import progress, say
+from musicgen_core.util.memory_file import memory_file
 
 TABLE_NAME = "metadata.csv"
 _COLUMNS = ("file", "title", "artist", "album", "genre", "description", "license")
@@ -107,13 +107,13 @@ def _encode(wav_CN: np.ndarray, encoding: _Encoding, tags: dict[str, str], numbe
     """The bytes of an audio file; tags only where they do not carry the time of writing."""
     import soundfile
 
-    buffer = io.BytesIO()
-    with soundfile.SoundFile(
-        buffer, "w", encoding.rate_hz, encoding.num_channels, encoding.subtype, format=encoding.format
-    ) as handle:
-        if encoding.format != "WAV":
-            for key, value in tags.items():
-                setattr(handle, key, value)
-        handle.write(wav_CN.T)
-    data = buffer.getvalue()
+    layout = encoding.rate_hz, encoding.num_channels, encoding.subtype
+    with memory_file() as file:
+        with soundfile.SoundFile(file.fileno(), "w", *layout, format=encoding.format, closefd=False) as handle:
+            if encoding.format != "WAV":
+                for key, value in tags.items():
+                    setattr(handle, key, value)
+            handle.write(wav_CN.T)
+        file.seek(0)
+        data = file.read()
     return set_serial(data, number + 1) if encoding.format == "OGG" else data

@@ -69,3 +69,29 @@ def test_light_imports(code: str) -> None:
     script = f"import sys\n{code}\nprint('heavy:', {heavy})"
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert shown.rstrip().endswith("heavy: set()")
+
+
+SWALLOWED = """
+import sys, time
+from musicgen_core import cli
+
+class Swallows:
+    def __del__(self):
+        raise {stop}  # Python only reports what a destructor raises
+
+def work():
+    Swallows()
+    time.sleep(30)
+
+cli._function = lambda name: work
+sys.exit(cli.main(["doctor"]))
+"""
+
+
+@pytest.mark.parametrize(("stop", "status"), [("KeyboardInterrupt", 130), ("SystemExit(143)", 143)])
+def test_a_stop_that_a_destructor_swallowed_is_delivered_again(stop: str, status: int) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SWALLOWED.format(stop=stop)], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == status, ended.stderr
+    assert "Traceback" not in ended.stderr

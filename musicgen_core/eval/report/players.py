@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from musicgen_core import native
 from musicgen_core.eval.report.picture import draw_audio
+from musicgen_core.util.memory_file import memory_file
 
 AUDIO_BUDGET_BYTES = 9_000_000
 """Of encoded audio in one page; base64 and pictures bring that to about 15 MB."""
@@ -91,7 +91,9 @@ def _make_player(
 def _encode(wav_CN: np.ndarray, sample_rate_hz: int, container: str) -> bytes:
     import soundfile
 
-    buffer = io.BytesIO()
     subtype = {"FLAC": "PCM_16", "MP3": "MPEG_LAYER_III"}[container]
-    soundfile.write(buffer, np.clip(wav_CN, -1, 1).T, sample_rate_hz, format=container, subtype=subtype)
-    return buffer.getvalue()
+    wav_NC = np.clip(wav_CN, -1, 1).T
+    with memory_file() as file:
+        soundfile.write(file.fileno(), wav_NC, sample_rate_hz, format=container, subtype=subtype, closefd=False)
+        file.seek(0)
+        return file.read()
