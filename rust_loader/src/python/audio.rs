@@ -1,4 +1,4 @@
-//! Audio: numpy in, numpy out. Shapes and units are documented in musicgen_core/native.py.
+//! Audio: numpy in, numpy out. Shapes and units are documented in musicgen_core/native/.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Tokens, sampling and digests: numpy in, numpy out. Documented in musicgen_core/native.py.
+//! Tokens, sampling and digests: numpy in, numpy out. Documented in musicgen_core/native/.
 
 use std::path::PathBuf;
 

@@ -1,0 +1,35 @@
+"""The public face of the Rust and C++ extension: audio in, numbers out. Nothing else imports the extension.
+
+Arrays are numpy. Shape suffixes: C channels, N samples, M samples at another rate, B batch, K codebooks, T frames,
+S pattern steps. Every function that takes time releases the GIL; decoding, hashing many files and checking shards also
+answer Ctrl-C. Errors name the file they are about: FileNotFoundError and other OSErrors from the system, `AudioError`
+with its three subclasses for what is in an audio file, `ShardError` for token shards, ValueError for arguments.
+"""
+
+from musicgen_core._rust_loader import AudioError as AudioError
+from musicgen_core._rust_loader import CorruptAudioError as CorruptAudioError
+from musicgen_core._rust_loader import LimitError as LimitError
+from musicgen_core._rust_loader import ShardError as ShardError
+from musicgen_core._rust_loader import UnsupportedAudioError as UnsupportedAudioError
+from musicgen_core.native.audio import AudioInfo as AudioInfo
+from musicgen_core.native.audio import AudioMeasure as AudioMeasure
+from musicgen_core.native.audio import decode as decode
+from musicgen_core.native.audio import decode_segment as decode_segment
+from musicgen_core.native.audio import measure as measure
+from musicgen_core.native.audio import mix as mix
+from musicgen_core.native.audio import probe as probe
+from musicgen_core.native.audio import resample as resample
+from musicgen_core.native.audio import sound_bounds as sound_bounds
+from musicgen_core.native.digest import hash_bytes as hash_bytes
+from musicgen_core.native.digest import hash_file as hash_file
+from musicgen_core.native.digest import hash_files as hash_files
+from musicgen_core.native.pattern import deinterleave as deinterleave
+from musicgen_core.native.pattern import interleave as interleave
+from musicgen_core.native.sampling import philox_raw as philox_raw
+from musicgen_core.native.sampling import sample_segments as sample_segments
+from musicgen_core.native.sampling import uniform as uniform
+from musicgen_core.native.shards import TokenShards as TokenShards
+from musicgen_core.native.shards import write_token_index as write_token_index
+from musicgen_core.native.types import PathLike as PathLike
+from musicgen_core.native.types import Token as Token
+from musicgen_core.native.types import Wav as Wav

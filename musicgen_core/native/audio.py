@@ -1,0 +1,176 @@
+"""Audio files and audio arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from musicgen_core import _rust_loader
+from musicgen_core.native.types import PathLike, Wav
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What an audio file is, without decoding it."""
+
+    container: str
+    """`wave`, `aiff`, `flac`, `ogg`, `mp3`, `isomp4`, `matroska`, `aac` (ADTS), ..."""
+
+    codec: str
+    """`pcm_s16le`, `flac`, `vorbis`, `opus`, `mp3`, `aac`, `alac`, ..."""
+
+    sample_rate_hz: int
+    num_channels: int
+
+    num_samples: int | None
+    """Per channel, at the file's own rate, after the trims that `decode` makes: what `decode` returns for an undamaged
+    file. None where only a decode would tell (Matroska)."""
+
+    tags: dict[str, str]
+    """Lower-case names: title, artist, album, albumartist, genre, comment, description, bpm, key, mood, keywords,
+    license, copyright, composer, tracknumber, and what else the file holds under its own name. Several values of one
+    name are joined by "; "; values over 4096 bytes are left out."""
+
+
+@dataclass(frozen=True)
+class AudioMeasure:
+    """How loud audio is."""
+
+    peak: float
+    """Largest |sample|, linear."""
+
+    rms: float
+    """Root mean square over all samples of all channels, linear."""
+
+    loudness_lufs: float | None
+    """Integrated loudness by EBU R 128; None when silent or shorter than 0.4 s."""
+
+    true_peak_dbtp: float | None
+    """Peak of the oversampled signal, loudest channel; None for digital silence."""
+
+
+def probe(path: PathLike) -> AudioInfo:
+    """Reads an audio file's headers and tags. The content decides the format, not the suffix.
+
+    Ogg Vorbis, AAC, and MPEG audio without a LAME tag are walked packet by packet, undecoded, to learn their length.
+
+    Raises:
+        FileNotFoundError, OSError: the file cannot be read.
+        UnsupportedAudioError: not audio, or of an unknown format.
+        CorruptAudioError: recognised, but damaged.
+        LimitError: more than 32 channels, or a rate outside 1..768000 Hz.
+    """
+    return AudioInfo(*_rust_loader.probe(path))
+
+
+def decode(source: PathLike | bytes, name: str | None = None) -> tuple[Wav, int]:
+    """Decodes a whole file, or an encoded file held in memory (a tar member, for example).
+
+    Encoder delay and padding are trimmed as the file says (MP3 with a LAME tag, Ogg Vorbis and Opus, ALAC). AAC has no
+    such trim: its samples are as in the bitstream, usually 1024 later than other players show them.
+
+    Args:
+        source: a path, or the bytes of a file.
+        name: what errors call bytes; paths name themselves.
+
+    Returns:
+        wav_CN float32, full scale 1.0 (integer samples / 2^(bits-1), floats as they are), and the rate in Hz.
+
+    Raises:
+        FileNotFoundError, OSError: the file cannot be read.
+        UnsupportedAudioError: not audio, or of an unknown format.
+        CorruptAudioError: truncated (fewer samples than the header says), lost or undecodable packets, a FLAC whose
+            samples do not match its MD5, NaN or infinite samples, or no samples at all.
+        LimitError: more than 32 channels, a rate outside 1..768000 Hz, or over 2^31 samples in all channels together.
+    """
+    if isinstance(source, bytes):
+        return _rust_loader.decode_bytes(source, name if name is not None else f"<{len(source)} bytes>")
+    return _rust_loader.decode_file(source)
+
+
+def decode_segment(path: PathLike, start_samples: int, num_samples: int) -> tuple[Wav, int]:
+    """Decodes part of a file: bit-equal to `decode(path)[0][:, start_samples : start_samples + num_samples]`.
+
+    Lossless formats, Ogg Vorbis and MP3 with a LAME tag are reached by seeking, with as much pre-roll as the codec's
+    memory needs. Opus, AAC, Matroska and MP3 without a LAME tag are decoded from the start, since only that is exact.
+
+    Args:
+        start_samples, num_samples: in samples of the file's own rate, not negative.
+
+    Returns:
+        wav_CN float32 and the rate in Hz. N is smaller than num_samples at the file's end, and 0 beyond it.
+
+    Raises:
+        as `decode`, for the part that is read; a file that is damaged elsewhere is not noticed.
+        ValueError: a negative argument.
+    """
+    return _rust_loader.decode_segment(path, start_samples, num_samples)
+
+
+def mix(wav_CN: Wav, num_channels: int) -> Wav:
+    """Changes the number of channels by AudioCraft's rules: mean to mono, mono repeated, the first channels kept.
+
+    Returns:
+        wav [num_channels, N]; the argument itself when nothing is to be done.
+
+    Raises:
+        ValueError: more channels asked for than a file with 2 or more has, or wrong shape or dtype.
+    """
+    wav_CN = _planar(wav_CN)
+    have = wav_CN.shape[0]
+    if num_channels == have:
+        return wav_CN
+    if num_channels == 1:
+        return _rust_loader.mix_to_mono(wav_CN)
+    if have == 1 and num_channels > 1:
+        return np.repeat(wav_CN, num_channels, axis=0)
+    if 1 < num_channels < have:
+        return wav_CN[:num_channels].copy()
+    raise ValueError(f"cannot make {num_channels} channels of {have}; choose 1, or at most {have}")
+
+
+def resample(wav_CN: Wav, from_hz: int, to_hz: int, preset: str = "julius24") -> Wav:
+    """Changes the sample rate by a polyphase windowed sinc.
+
+    `julius24` is AudioCraft's resampler (julius `resample_frac`, zeros=24, rolloff=0.945; ends replicated) within 1e-6.
+    The output has exactly floor(N * to_hz / from_hz) samples; julius rounds that quotient to float32 first, which gives
+    it one sample more for about 3 % of lengths around 30 s at 44.1 -> 32 kHz.
+
+    Returns:
+        wav_CM float32.
+
+    Raises:
+        ValueError: a rate outside 1..768000 Hz, an unknown preset, wrong shape or dtype.
+        LimitError: a pair of rates whose filter would exceed 64 MiB.
+    """
+    if preset != "julius24":
+        raise ValueError(f"unknown preset {preset!r}; there is julius24")
+    return _rust_loader.resample(_planar(wav_CN), _u32("from_hz", from_hz), _u32("to_hz", to_hz))
+
+
+def measure(wav_CN: Wav, sample_rate_hz: int) -> AudioMeasure:
+    """Peak, RMS, integrated loudness (EBU R 128, ITU-R BS.1770) and true peak.
+
+    Raises:
+        ValueError: a sample that is not finite, a rate outside 1..768000 Hz, wrong shape or dtype.
+    """
+    return AudioMeasure(*_rust_loader.measure(_planar(wav_CN), _u32("sample_rate_hz", sample_rate_hz)))
+
+
+def sound_bounds(wav_CN: Wav, threshold_dbfs: float) -> tuple[int, int]:
+    """First, and one past the last, sample whose magnitude is above the threshold on any channel; (0, 0) if none is."""
+    return _rust_loader.sound_bounds(_planar(wav_CN), threshold_dbfs)
+
+
+def _planar(wav: Wav) -> Wav:
+    """Checks and lays out what the kernels need: float32 [C, N], C-contiguous."""
+    if wav.ndim != 2 or wav.dtype != np.float32:
+        raise ValueError(f"expected float32 [channels, samples], got {wav.dtype} {list(wav.shape)}")
+    return np.ascontiguousarray(wav)
+
+
+def _u32(name: str, value: int) -> int:
+    if not 0 < value < 1 << 32:
+        raise ValueError(f"{name} is {value}; it must be in 1..768000")
+    return value
