@@ -1,8 +1,7 @@
 //! Whole decode and probe: what a file is, and all its samples.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::error::{Error, Result};
+pub use crate::guard::guard;
 use crate::kernels;
 use crate::planes::Planes;
 use crate::stream::{Family, Source, Stream};
@@ -39,7 +38,7 @@ impl Audio {
     }
 }
 
-pub fn probe(source: Source<'_>) -> Result<Info> {
+pub fn probe(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Info> {
     guard(&source.name(), || {
         let mut stream = Stream::open(source, false)?;
         let tags = read_tags(&mut stream);
@@ -52,10 +51,12 @@ pub fn probe(source: Source<'_>) -> Result<Info> {
             stream.spec().ok_or_else(|| Error::corrupt(&stream.name, "holds no audio"))?;
         let num_samples = match (stream.declared_samples(), stream.family, first_packet) {
             (_, Family::Other, _) => None,
-            (_, Family::Aac, Some(frames)) => Some(frames + stream.count_samples(Some(frames))?),
-            (Some(_), Family::Vorbis, None) => Some(stream.count_samples(None)?), // an end stamp may lie
+            (_, Family::Aac, Some(frames)) => Some(frames + stream.count_samples(Some(frames), interrupt)?),
+            (Some(_), Family::Vorbis, None) => Some(stream.count_samples(None, interrupt)?), // an end stamp may lie
             (Some(samples), _, _) => Some(samples),
-            (None, _, first) => Some(first.unwrap_or(0) + stream.count_samples(None)?.saturating_sub(stream.skip)),
+            (None, _, first) => {
+                Some(first.unwrap_or(0) + stream.count_samples(None, interrupt)?.saturating_sub(stream.skip))
+            }
         };
         Ok(Info { container, codec, sample_rate_hz, num_channels, num_samples, tags })
     })
@@ -111,18 +112,6 @@ pub fn read_range(stream: &mut Stream<'_>, start: u64, count: Option<u64>, inter
         planes.scale(stream.gain);
     }
     Ok(Range { planes, sample_rate_hz: spec.0, num_channels: spec.1, jumps })
-}
-
-/// Runs `work`, turning a decoder's panic on hostile bytes into an error about `name`.
-pub fn guard<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("unknown");
-        Err(Error::corrupt(name, format!("the decoder gave up: {message}")))
-    })
 }
 
 pub fn check_finite(name: &str, samples: &[f32], num_channels: usize, start: u64, rate: u32) -> Result<()> {
