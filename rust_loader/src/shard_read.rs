@@ -62,7 +62,8 @@ impl TokenShards {
             }
             shards.push(OpenShard { entry, path, map: OnceLock::new() });
         }
-        Ok(Self { path: path.to_owned(), map, header, shards, checked: Checked::default() })
+        let checked = Checked::none_of(header.num_tracks as usize);
+        Ok(Self { path: path.to_owned(), map, header, shards, checked })
     }
 
     pub fn header(&self) -> Header {
@@ -171,7 +172,7 @@ impl TokenShards {
     /// The bytes of a track's codes [K, frames], compared with their digest the first time.
     fn codes(&self, track: usize, record: &Record) -> Result<&[u8]> {
         let codes = self.mapped(record)?;
-        self.checked.once(track, self.num_tracks(), || self.check_codes(record, codes))?;
+        self.checked.once(track, || self.check_codes(record, codes))?;
         Ok(codes)
     }
 
