@@ -139,7 +139,10 @@ impl TokenShards {
         for track in 0..self.num_tracks() {
             let record = self.checked(track as i64)?;
             let damaged = |what: &str| {
-                Error::shard(&self.path, format!("track {} {what}; build the index again", hash::hex(&record.key)))
+                Error::shard(
+                    &self.path,
+                    format!("row {track}: {} {what}; build the index again", hash::hex(&record.key)),
+                )
             };
             if previous >= Some(record.key) {
                 return Err(damaged("is out of order"));
@@ -153,7 +156,7 @@ impl TokenShards {
     fn checked(&self, track: i64) -> Result<Record> {
         match usize::try_from(track).ok().filter(|track| *track < self.num_tracks()) {
             Some(track) => Ok(self.record(track)),
-            None => Err(Error::value(format!("track {track} of {}", self.num_tracks()))),
+            None => Err(Error::value(format!("{}: track {track} of {}", self.path.display(), self.num_tracks()))),
         }
     }
 
