@@ -11,6 +11,7 @@ use pyo3::types::PyBytes;
 use super::{array2, array3, detached};
 use crate::error::{Error, Result};
 use crate::kernels::Token;
+use crate::memory::filled;
 use crate::sampler::{self, SegmentSampler};
 use crate::{hash, pattern, shard_index, shard_read};
 
@@ -253,13 +254,14 @@ impl TokenShards {
             return Err(Error::value(format!("{} tracks and {} starts", tracks.len(), starts.len())).into());
         }
         let num_codebooks = self.inner.header().num_codebooks as usize;
-        let row = num_codebooks * num_frames;
-        if row.checked_mul(tracks.len()).is_none_or(|total| total > 1 << 32) {
+        let total = num_codebooks.checked_mul(num_frames).and_then(|row| row.checked_mul(tracks.len().max(1)));
+        if total.is_none_or(|total| total > 1 << 32) {
             let message = format!("a batch of {} x {num_codebooks} x {num_frames} codes is too large", tracks.len());
             return Err(Error::value(message).into());
         }
-        let (codes, num_valid) = py.detach(|| {
-            let mut codes = vec![fill; row * tracks.len()];
+        let row = num_codebooks * num_frames;
+        let (codes, num_valid) = detached(py, |_| {
+            let mut codes = filled("batch", row * tracks.len(), fill)?;
             let mut num_valid = Vec::with_capacity(tracks.len());
             for (i, (&track, &start)) in tracks.iter().zip(starts).enumerate() {
                 let out = &mut codes[i * row..(i + 1) * row];
