@@ -39,7 +39,8 @@ class TokenShards:
     """
 
     def __init__(self, index_path: PathLike) -> None:
-        """Opens an index: O(shards), whatever the number of tracks.
+        """Opens an index, and compares it with the digest at its end (48 bytes per track are read). A track's codes are
+        compared with their digest when they are first read here; `read` and `batch` then raise ShardError.
 
         Raises:
             FileNotFoundError: the index or one of its shards is missing.
