@@ -5,7 +5,7 @@
         sample["codes_KT"]  # uint16 [16, K, 250], `card` after a track's end
 
 A shard is a path, a URL (webdataset calls curl) or `pipe:` and a shell command. Shards are dealt to processes and
-workers, and read from front to back; for draws over all tracks and exact resumes copy the shards and use `TokenBatches`.
+workers, and read from front to back; for draws over all tracks and exact resumes copy them and use `TokenBatches`.
 Legend: K codebooks, T frames.
 """
 
@@ -33,7 +33,7 @@ _END_OF_TAR = bytes(1024)
 class TokenStream(torch.utils.data.IterableDataset[dict[str, Any]]):
     """One segment per track and epoch: `{"key", "codes_KT", "num_valid"}`.
 
-    The start is a pure function of (seed, epoch, key), uniform over the starts whose segment lies inside the track. With
+    The start is a pure function of (seed, epoch, key), uniform over those whose segment lies inside the track. With
     `segment_frames=None` tracks come whole. Set `epoch` before each pass. With several processes or DataLoader workers
     there must be as many shards at least; each is read by one of them.
 
@@ -93,7 +93,7 @@ def _read_shards(shards: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         try:
             with gopen(url) as stream:
                 tail = _Tail(stream)
-                for member in tar_file_iterator(tail):  # type: ignore[arg-type]  # it takes any file object
+                for member in tar_file_iterator(tail):
                     yield member | {"__url__": url}
                 while tail.read(1 << 20):
                     pass
