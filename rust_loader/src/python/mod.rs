@@ -1,6 +1,7 @@
 //! The binding: arguments parsed once, the GIL released around everything that takes time, one mapping of errors.
 
 mod audio;
+mod pattern;
 mod tokens;
 
 use std::sync::Mutex;
@@ -100,8 +101,8 @@ fn _rust_loader(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(tokens::hash_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::hash_file, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::hash_files, m)?)?;
-    m.add_function(wrap_pyfunction!(tokens::interleave, m)?)?;
-    m.add_function(wrap_pyfunction!(tokens::deinterleave, m)?)?;
+    m.add_function(wrap_pyfunction!(pattern::interleave, m)?)?;
+    m.add_function(wrap_pyfunction!(pattern::deinterleave, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::philox_raw, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::uniform, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::sample_segments, m)?)?;
