@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Error, Result};
 use crate::kernels;
+use crate::mpeg::Mpeg;
+use crate::mpeg_header::Header;
 use crate::planes::Planes;
 use crate::stream::{Family, Source, Stream};
 use crate::tags::read_tags;
@@ -39,9 +41,12 @@ impl Audio {
     }
 }
 
-pub fn probe(source: Source<'_>) -> Result<Info> {
+pub fn probe(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Info> {
     guard(&source.name(), || {
-        let mut stream = Stream::open(source, false)?;
+        let mut stream = match open(source, false)? {
+            Opened::Stream(stream) => stream,
+            Opened::Mpeg(mpeg) => return probe_mpeg(mpeg, source, interrupt),
+        };
         let tags = read_tags(&mut stream);
         let (container, codec) = (stream.container(), stream.codec());
         let mut first_packet = None;
@@ -61,17 +66,56 @@ pub fn probe(source: Source<'_>) -> Result<Info> {
     })
 }
 
+fn probe_mpeg(mut mpeg: Mpeg<'_>, source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Info> {
+    let Header { sample_rate_hz, num_channels, .. } = mpeg.header();
+    let codec = mpeg.codec();
+    let num_samples = Some(mpeg.num_samples(interrupt)?);
+    let tags = read_tags(&mut Stream::open(source, false)?);
+    Ok(Info { container: codec, codec, sample_rate_hz, num_channels, num_samples, tags })
+}
+
 /// All samples. Fails when the file ends before its header says so, when packets are missing or cannot be decoded, and
 /// when samples are not finite.
 pub fn decode(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Audio> {
     guard(&source.name(), || {
-        let mut stream = Stream::open(source, true)?;
-        let Range { planes, sample_rate_hz, num_channels, jumps } = read_range(&mut stream, 0, None, interrupt)?;
-        check_complete(&mut stream, planes.num_samples() as u64, jumps)?;
-        let samples = planes.into_vec();
-        check_finite(&stream.name, &samples, num_channels, 0, sample_rate_hz)?;
-        Ok(Audio { samples, num_channels, sample_rate_hz })
+        let mut stream = match open(source, true)? {
+            Opened::Stream(stream) => stream,
+            Opened::Mpeg(mut mpeg) => {
+                mpeg.check_complete(interrupt)?;
+                return finish(mpeg.read(0, u64::MAX, interrupt)?, mpeg.name(), 0);
+            }
+        };
+        let range = read_range(&mut stream, 0, None, interrupt)?;
+        check_complete(&mut stream, range.planes.num_samples() as u64, range.jumps)?;
+        finish(range, &stream.name, 0)
     })
+}
+
+/// A file by the path that reads it.
+pub enum Opened<'s> {
+    Mpeg(Mpeg<'s>),
+    Stream(Stream<'s>),
+}
+
+pub fn open(source: Source<'_>, verify: bool) -> Result<Opened<'_>> {
+    if let Some(mpeg) = Mpeg::open(source, false)? {
+        return Ok(Opened::Mpeg(mpeg));
+    }
+    let stream = Stream::open(source, verify)?;
+    if stream.family != Family::Mpeg {
+        return Ok(Opened::Stream(stream));
+    }
+    match Mpeg::open(source, true)? {
+        Some(mpeg) => Ok(Opened::Mpeg(mpeg)),
+        None => Err(Error::unsupported(&stream.name, "not audio, or of a format that is not read")),
+    }
+}
+
+pub fn finish(range: Range, name: &str, start: u64) -> Result<Audio> {
+    let Range { planes, sample_rate_hz, num_channels, .. } = range;
+    let samples = planes.into_vec();
+    check_finite(name, &samples, num_channels, start, sample_rate_hz)?;
+    Ok(Audio { samples, num_channels, sample_rate_hz })
 }
 
 /// Part of a stream, with what a caller may want to check.
@@ -125,7 +169,7 @@ pub fn guard<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-pub fn check_finite(name: &str, samples: &[f32], num_channels: usize, start: u64, rate: u32) -> Result<()> {
+fn check_finite(name: &str, samples: &[f32], num_channels: usize, start: u64, rate: u32) -> Result<()> {
     let Some(index) = kernels::first_nonfinite(samples) else { return Ok(()) };
     let num_samples = samples.len() / num_channels;
     let at = start + (index % num_samples) as u64;
@@ -152,7 +196,7 @@ fn check_contiguous(stream: &Stream<'_>, position: i64, at: u64, jumps: &mut u64
     let stamped = match stream.family {
         Family::Lossless => false,
         Family::Vorbis | Family::Opus => true,
-        Family::Mpeg { .. } | Family::Aac | Family::Other => return Ok(()),
+        Family::Mpeg | Family::Aac | Family::Other => return Ok(()),
     };
     let origin = stream.track.start_ts.get().max(0);
     let position = position.saturating_add_unsigned(stream.skip).saturating_sub(origin);
@@ -168,9 +212,7 @@ fn check_contiguous(stream: &Stream<'_>, position: i64, at: u64, jumps: &mut u64
 fn check_complete(stream: &mut Stream<'_>, decoded: u64, jumps: u64) -> Result<()> {
     stream.check_plausible()?;
     if let Some(declared) = stream.declared_samples() {
-        // Encoders disagree on whether the tag's own frame counts.
-        let tolerance = if matches!(stream.family, Family::Mpeg { .. }) { 1152 } else { 0 };
-        if decoded + jumps + tolerance < declared {
+        if decoded + jumps < declared {
             let message = format!("truncated: {decoded} of {declared} samples are there");
             return Err(Error::corrupt(&stream.name, message));
         }

@@ -19,7 +19,7 @@ type ProbeResult<'py> = (&'static str, &'static str, u32, usize, Option<u64>, Bo
 
 #[pyfunction]
 pub fn probe(py: Python<'_>, path: PathBuf) -> PyResult<ProbeResult<'_>> {
-    let info = py.detach(|| decode::probe(Source::File(&path)))?;
+    let info = detached(py, |interrupt| decode::probe(Source::File(&path), interrupt))?;
     let tags = PyDict::new(py);
     for (name, value) in &info.tags {
         tags.set_item(name, value)?;
