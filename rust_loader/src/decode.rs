@@ -1,8 +1,7 @@
 //! Whole decode and probe: what a file is, and all its samples.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::error::{Error, Result};
+pub use crate::guard::guard;
 use crate::kernels;
 use crate::mpeg::Mpeg;
 use crate::mpeg_header::Header;
@@ -57,10 +56,12 @@ pub fn probe(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Info> {
             stream.spec().ok_or_else(|| Error::corrupt(&stream.name, "holds no audio"))?;
         let num_samples = match (stream.declared_samples(), stream.family, first_packet) {
             (_, Family::Other, _) => None,
-            (_, Family::Aac, Some(frames)) => Some(frames + stream.count_samples(Some(frames))?),
-            (Some(_), Family::Vorbis, None) => Some(stream.count_samples(None)?), // an end stamp may lie
+            (_, Family::Aac, Some(frames)) => Some(frames + stream.count_samples(Some(frames), interrupt)?),
+            (Some(_), Family::Vorbis, None) => Some(stream.count_samples(None, interrupt)?), // an end stamp may lie
             (Some(samples), _, _) => Some(samples),
-            (None, _, first) => Some(first.unwrap_or(0) + stream.count_samples(None)?.saturating_sub(stream.skip)),
+            (None, _, first) => {
+                Some(first.unwrap_or(0) + stream.count_samples(None, interrupt)?.saturating_sub(stream.skip))
+            }
         };
         Ok(Info { container, codec, sample_rate_hz, num_channels, num_samples, tags })
     })
@@ -157,19 +158,7 @@ pub fn read_range(stream: &mut Stream<'_>, start: u64, count: Option<u64>, inter
     Ok(Range { planes, sample_rate_hz: spec.0, num_channels: spec.1, jumps })
 }
 
-/// Runs `work`, turning a decoder's panic on hostile bytes into an error about `name`.
-pub fn guard<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("unknown");
-        Err(Error::corrupt(name, format!("the decoder gave up: {message}")))
-    })
-}
-
-fn check_finite(name: &str, samples: &[f32], num_channels: usize, start: u64, rate: u32) -> Result<()> {
+pub fn check_finite(name: &str, samples: &[f32], num_channels: usize, start: u64, rate: u32) -> Result<()> {
     let Some(index) = kernels::first_nonfinite(samples) else { return Ok(()) };
     let num_samples = samples.len() / num_channels;
     let at = start + (index % num_samples) as u64;

@@ -18,6 +18,7 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
+use crate::decode::Interrupt;
 use crate::error::{Error, Result};
 
 pub const MAX_CHANNELS: usize = 32;
@@ -29,6 +30,12 @@ static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     registry.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
     registry
 });
+
+/// Builds the tables that every file needs, so that no fork can come in the midst of it.
+pub fn prepare() {
+    LazyLock::force(&CODECS);
+    symphonia::default::get_probe();
+}
 
 /// Where encoded bytes come from.
 #[derive(Clone, Copy)]
@@ -240,9 +247,10 @@ impl<'s> Stream<'s> {
     }
 
     /// Frames in all packets, by reading them without decoding: `frames_per_packet` each, or their own duration.
-    pub fn count_samples(&mut self, frames_per_packet: Option<u64>) -> Result<u64> {
+    pub fn count_samples(&mut self, frames_per_packet: Option<u64>, interrupt: Interrupt<'_>) -> Result<u64> {
         let mut total = 0u64;
         while let Some(packet) = self.reader.next_packet().map_err(|e| self.error(e))? {
+            interrupt()?;
             if packet.track_id == self.track.id {
                 self.packet_bytes += packet.data.len() as u64;
                 total += frames_per_packet.unwrap_or_else(|| self.frames_in(&packet));

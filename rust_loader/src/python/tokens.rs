@@ -19,7 +19,7 @@ pub fn hash_bytes(py: Python<'_>, data: &Bound<'_, PyBytes>) -> String {
 
 #[pyfunction]
 pub fn hash_file(py: Python<'_>, path: PathBuf) -> PyResult<String> {
-    Ok(hash::hex(&py.detach(|| hash::of_file(&path))?))
+    Ok(hash::hex(&detached(py, |interrupt| hash::of_file(&path, interrupt))?))
 }
 
 #[pyfunction]
@@ -28,18 +28,7 @@ pub fn hash_files(
     paths: Vec<PathBuf>,
     num_threads: usize,
 ) -> PyResult<Vec<(Option<String>, Option<String>)>> {
-    let digests = detached(py, |interrupt| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(num_threads)
-            .build()
-            .map_err(|e| Error::value(format!("cannot start {num_threads} threads: {e}")))?;
-        let mut digests = Vec::with_capacity(paths.len());
-        for some in paths.chunks(64) {
-            interrupt()?;
-            digests.extend(hash::of_files(some, &pool));
-        }
-        Ok(digests)
-    })?;
+    let digests = detached(py, |interrupt| hash::of_files(&paths, num_threads, interrupt))?;
     let split = |digest: Result<hash::Digest>| match digest {
         Ok(digest) => (Some(hash::hex(&digest)), None),
         Err(error) => (None, Some(error.to_string())),
