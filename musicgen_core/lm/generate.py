@@ -79,8 +79,8 @@ def _start_from(model: LanguageModel, prompt_BKT: Tensor | None, batch: int, num
         return codes_BKT
     if prompt_BKT.ndim != 3 or prompt_BKT.shape[:2] != codes_BKT.shape[:2] or not 0 < prompt_BKT.shape[2] < num_frames:
         raise ValueError(
-            f"the prompt is {list(prompt_BKT.shape)}; {batch} captions, {model.num_codebooks} codebooks and {num_frames} "
-            f"frames need [{batch}, {model.num_codebooks}, 1 to {num_frames - 1}]"
+            f"the prompt is {list(prompt_BKT.shape)}; {batch} captions, {model.num_codebooks} codebooks and "
+            f"{num_frames} frames need [{batch}, {model.num_codebooks}, 1 to {num_frames - 1}]"
         )
     low, high = int(prompt_BKT.min()), int(prompt_BKT.max())
     if low < 0 or high >= model.card:

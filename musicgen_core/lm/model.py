@@ -22,9 +22,6 @@ from musicgen_core.lm.cache import Cache
 from musicgen_core.patterns.apply import interleave, predicting_steps
 from musicgen_core.patterns.layout import Pattern, build_pattern
 
-MAX_STEPS = 65_536
-"""Longer sequences are refused: attention's time grows with their square."""
-
 
 @dataclass(frozen=True)
 class Predictions:
@@ -105,15 +102,8 @@ class LanguageModel(nn.Module):
         return found
 
     def pattern(self, num_frames: int) -> Pattern:
-        """Where the codes of so many frames stand. Raises ValueError for no frame, or more than MAX_STEPS steps."""
-        pattern = build_pattern(self.config.pattern, self.num_codebooks, num_frames)
-        if pattern.num_steps > MAX_STEPS:
-            raise ValueError(
-                f"{num_frames} frames of {self.num_codebooks} codebooks are {pattern.num_steps} steps in the pattern "
-                f"{self.config.pattern.kind}, above the limit of {MAX_STEPS}; ask for fewer seconds "
-                "(training.segment_sec, generation.duration_sec) or choose a model.pattern with fewer steps"
-            )
-        return pattern
+        """Where the codes of so many frames stand. Raises ValueError for no frame, or too many."""
+        return build_pattern(self.config.pattern, self.num_codebooks, num_frames)
 
     def compute_predictions(self, codes_BKT: Tensor, condition: Condition | Prepared | None) -> Predictions:
         """Teacher forcing: codes int64 in [0, card], `card` marking padding -> the logits that predict each of them."""
