@@ -67,9 +67,9 @@ def build_pattern(config: PatternConfig, num_codebooks: int, num_frames: int) ->
     if pattern is None or pattern.num_steps > MAX_STEPS:
         count = pattern.num_steps if pattern else f"more than {num_frames}"
         raise ValueError(
-            f"{num_frames} frames of {num_codebooks} codebooks are {count} steps in the pattern {config.kind}, above the "
-            f"limit of {MAX_STEPS}; ask for fewer seconds (training.segment_sec, generation.duration_sec) or choose a "
-            "model.pattern with fewer steps"
+            f"{num_frames} frames of {num_codebooks} codebooks are {count} steps in the pattern {config.kind}, above "
+            f"the limit of {MAX_STEPS}; ask for fewer seconds (training.segment_sec, generation.duration_sec) "
+            "or choose a model.pattern with fewer steps"
         )
     return pattern
 

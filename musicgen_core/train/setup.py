@@ -166,7 +166,7 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
 
 
 def _check_pattern(config: TrainStageConfig, segment_frames: int) -> None:
-    """Refuse segments too long for a sequence, or so short that a codebook's first prediction falls behind their end."""
+    """Refuse segments too long for a sequence, or so short that a codebook's first code falls behind their end."""
     model = resolve_model(config.model, config.codec)
     pattern = build_pattern(model.pattern, config.codec.num_codebooks, segment_frames)
     untaught = [k for k, steps_T in enumerate(pattern.step_KT) if steps_T[0] >= pattern.num_valid_steps]

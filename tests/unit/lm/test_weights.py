@@ -63,7 +63,7 @@ def test_every_weight_that_does_not_fit_is_named(export: Path) -> None:
     ("change", "message"),
     [
         ({"format": "other"}, "not an export of this project"),
-        ({"version": 9}, "version 9, but this code reads 1"),
+        ({"version": 9}, "version 9, but this code reads 2"),
         ({"codec": None}, "codec missing"),
         ({"model": {"sizes": "tiny"}}, "unknown key `sizes`; did you mean `size`"),
     ],
