@@ -111,7 +111,6 @@ def _next_logits(
     model: LanguageModel, column_BKS: Tensor, condition: Condition | None, cache: Cache, guided: bool, cfg_coef: float
 ) -> Tensor:
     """Guided logits [B, K, C] of the step after the new steps `column_BKS`, in float32."""
-    if not guided:
-        return model(column_BKS, condition, cache)[:, :, -1].float()
-    conditional, unconditional = model(column_BKS.repeat(2, 1, 1), condition, cache)[:, :, -1].float().chunk(2)
-    return guide(conditional, unconditional, cfg_coef)
+    x_BSD = model.hidden_states(column_BKS.repeat(2, 1, 1) if guided else column_BKS, condition, cache)
+    logits_BKC = model.heads(x_BSD[:, -1:])[:, :, 0].float()
+    return guide(*logits_BKC.chunk(2), cfg_coef) if guided else logits_BKC

@@ -117,7 +117,7 @@ class LanguageModel(nn.Module):
         step_KT, mask_KT = predicting_steps(pattern, sequence_BKS.shape[2], sequence_BKS.device)
         # heads run where they predict something only: of K x S logits the unrolled pattern uses S
         logits = [linear(x_BSD.index_select(1, step_T)) for linear, step_T in zip(self.linears, step_KT, strict=True)]
-        logits_BKTC = torch.stack(logits, dim=1).masked_fill(~mask_KT[..., None], float("nan"))
+        logits_BKTC = torch.stack(logits, dim=1).masked_fill_(~mask_KT[..., None], float("nan"))
         return Predictions(logits_BKTC, mask_KT.expand(len(sequence_BKS), -1, -1))
 
     def forward(
@@ -129,7 +129,10 @@ class LanguageModel(nn.Module):
         weights only here); None is unconditional and equals a batch of null captions. With a cache the sequence holds
         new steps only, and the condition of the cache's first call is used throughout.
         """
-        x_BSD = self.hidden_states(sequence_BKS, condition, cache)
+        return self.heads(self.hidden_states(sequence_BKS, condition, cache))
+
+    def heads(self, x_BSD: Tensor) -> Tensor:
+        """x_BSD -> logits_BKSC."""
         return torch.stack([linear(x_BSD) for linear in self.linears], dim=1)
 
     def hidden_states(
