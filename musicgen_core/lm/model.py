@@ -22,9 +22,6 @@ from musicgen_core.lm.cache import Cache
 from musicgen_core.patterns.apply import interleave, predicting_steps
 from musicgen_core.patterns.layout import Pattern, build_pattern
 
-MAX_STEPS = 65_536
-"""Longer sequences are refused: attention's time grows with their square."""
-
 
 @dataclass(frozen=True)
 class Predictions:
@@ -105,15 +102,8 @@ class LanguageModel(nn.Module):
         return found
 
     def pattern(self, num_frames: int) -> Pattern:
-        """Where the codes of so many frames stand. Raises ValueError for no frame, or more than MAX_STEPS steps."""
-        pattern = build_pattern(self.config.pattern, self.num_codebooks, num_frames)
-        if pattern.num_steps > MAX_STEPS:
-            raise ValueError(
-                f"{num_frames} frames of {self.num_codebooks} codebooks are {pattern.num_steps} steps in the pattern "
-                f"{self.config.pattern.kind}, above the limit of {MAX_STEPS}; ask for fewer seconds "
-                "(training.segment_sec, generation.duration_sec) or choose a model.pattern with fewer steps"
-            )
-        return pattern
+        """Where the codes of so many frames stand. Raises ValueError for no frame, or too many."""
+        return build_pattern(self.config.pattern, self.num_codebooks, num_frames)
 
     def compute_predictions(self, codes_BKT: Tensor, condition: Condition | Prepared | None) -> Predictions:
         """Teacher forcing: codes int64 in [0, card], `card` marking padding -> the logits that predict each of them."""
@@ -127,7 +117,7 @@ class LanguageModel(nn.Module):
         step_KT, mask_KT = predicting_steps(pattern, sequence_BKS.shape[2], sequence_BKS.device)
         # heads run where they predict something only: of K x S logits the unrolled pattern uses S
         logits = [linear(x_BSD.index_select(1, step_T)) for linear, step_T in zip(self.linears, step_KT, strict=True)]
-        logits_BKTC = torch.stack(logits, dim=1).masked_fill(~mask_KT[..., None], float("nan"))
+        logits_BKTC = torch.stack(logits, dim=1).masked_fill_(~mask_KT[..., None], float("nan"))
         return Predictions(logits_BKTC, mask_KT.expand(len(sequence_BKS), -1, -1))
 
     def forward(
@@ -139,7 +129,10 @@ class LanguageModel(nn.Module):
         weights only here); None is unconditional and equals a batch of null captions. With a cache the sequence holds
         new steps only, and the condition of the cache's first call is used throughout.
         """
-        x_BSD = self.hidden_states(sequence_BKS, condition, cache)
+        return self.heads(self.hidden_states(sequence_BKS, condition, cache))
+
+    def heads(self, x_BSD: Tensor) -> Tensor:
+        """x_BSD -> logits_BKSC."""
         return torch.stack([linear(x_BSD) for linear in self.linears], dim=1)
 
     def hidden_states(
