@@ -17,6 +17,7 @@ from musicgen_core.config.model import LutConditionerConfig, ModelConfig
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.manifest import ManifestRecord
+from musicgen_core.data.tracks import write_track_list
 from musicgen_core.util.atomic import write_jsonl
 
 SPEC = CodecSpec(
@@ -47,6 +48,7 @@ def write_corpus(
     native.write_token_index(index, [shard], SPEC.digest, SPEC.card)
     for split, lines in records.items():
         write_jsonl(folder / f"{split}.jsonl", [asdict(line) for line in lines])
+        write_track_list(folder / f"{split}.jsonl")
     return folder, index
 
 

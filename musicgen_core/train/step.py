@@ -91,7 +91,9 @@ def train_step(
         prepared = objective.model.conditioner.prepare(captions[number * size : (number + 1) * size])
         with autocast(world, config):
             sums_BK = objective(
-                part.codes_BKT.to(world.device), part.mask_BT.to(world.device), prepared.to(world.device)
+                part.codes_BKT.to(world.device, non_blocking=True),  # from pinned memory
+                part.mask_BT.to(world.device, non_blocking=True),
+                prepared.to(world.device),
             )
         # Gradients are averaged over processes, hence the factor world.size in the weights.
         (sums_BK * weights_K).sum().backward()

@@ -1,8 +1,11 @@
 //! Files, threads and memory of musicgen_core's data path. Everything in `python` is a thin binding; the rest knows
 //! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet) -> `decode`, `segments`;
-//! `resample`, `measure`; `pattern`, `sampler`; `shard_index` -> `shard_read`; `kernels` -> kernels/kernels.h.
+//! `resample`, `measure`; `pattern`; `shard_index` -> `shard_read`; `track_list`, `sampler` -> `draw` -> `batch`;
+//! `kernels` -> kernels/kernels.h.
 
+pub mod batch;
 pub mod decode;
+pub mod draw;
 pub mod error;
 pub mod hash;
 pub mod kernels;
@@ -19,3 +22,4 @@ pub mod shard_index;
 pub mod shard_read;
 pub mod stream;
 pub mod tags;
+pub mod track_list;
