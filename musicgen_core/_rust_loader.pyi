@@ -86,6 +86,7 @@ class TokenShards:
 def write_track_list(
     manifest: _Path, keys: bytes, num_samples: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> None: ...
+
 @final
 class TrackList:
     def __new__(cls, manifest: _Path) -> TrackList: ...

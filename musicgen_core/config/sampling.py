@@ -20,8 +20,8 @@ class SamplingConfig:
     """false: every track once before any comes again, in a new order for each pass. Only with `by: track`."""
 
     mix: dict[str, float] | None = None
-    """Share of the segments that each of the run's corpora gets, such as {a: 0.7, b: 0.3}, in any unit; 0 leaves a corpus
-    out. Exact over every 10,000 segments. null: all corpora are one set of tracks."""
+    """Share of the segments that each of the run's corpora gets, such as {a: 0.7, b: 0.3}, in any unit; 0 leaves a
+    corpus out. Exact over every 10,000 segments. null: all corpora are one set of tracks."""
 
 
 def check_sampling(sampling: SamplingConfig, corpora: Sequence[str]) -> None:

@@ -83,9 +83,7 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """What DataLoader(pin_memory=True) calls."""
-        return dataclasses.replace(
-            self, codes_BKT=self.codes_BKT.pin_memory(), mask_BT=self.mask_BT.pin_memory()
-        )
+        return dataclasses.replace(self, codes_BKT=self.codes_BKT.pin_memory(), mask_BT=self.mask_BT.pin_memory())
 
 
 class TokenDataset(IterableDataset[Batch]):
@@ -176,7 +174,7 @@ class TokenDataset(IterableDataset[Batch]):
         self._next_sample = next_sample
 
     def state_dict(self) -> dict[str, int]:
-        """Where a plain loop over the dataset is. Workers of a DataLoader are ahead: there, `Batch.next_sample` counts."""
+        """Where a plain loop over the dataset is. With workers, `next_sample` of the batch used last says it."""
         return {"next_sample": self._next_sample}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
@@ -270,7 +268,7 @@ def _make_batch(
     return Batch(
         codes_BKT=codes_BKT,
         mask_BT=mask_BT,
-        captions=[line["caption"] for line in lines],
+        captions=[line.get("caption") for line in lines],
         tracks=[line["track"] for line in lines],
         epochs_B=drawn.epochs[share],
         indexes_B=drawn.indexes[share],

@@ -73,8 +73,11 @@ class TrackTable:
 
     def _read_line(self, number: int, track: int) -> dict[str, Any]:
         tracks = self.lists[number]
-        line: dict[str, Any] = json.loads(tracks.line(track))
-        if line["track"] != tracks.key(track):
+        try:
+            line: dict[str, Any] = json.loads(tracks.line(track))
+        except ValueError:  # the table's ends of lines are not this manifest's
+            line = {}
+        if line.get("track") != tracks.key(track):
             raise ValueError(f"{tracks.manifest}, line {track + 1}: not the track of its table; {_REMEDY}")
         return line
 

@@ -145,19 +145,22 @@ class TokenSampler:
             ValueError: no tracks, or an argument or a combination that makes no sense.
         """
         lists, shards = list(lists), list(shards)
-        self._arguments = (lists, shards), {
-            "seed": seed,
-            "stream": stream,
-            "sample_by": sample_by,
-            "replacement": replacement,
-            "shares": None if shares is None else list(shares),
-            "epoch_samples": epoch_samples,
-            "segment_frames": segment_frames,
-            "min_segment_ratio": min_segment_ratio,
-            "num_codebooks": num_codebooks,
-            "special": special,
-            "frame_KS": frame_KS,
-        }
+        self._arguments = (
+            (lists, shards),
+            {
+                "seed": seed,
+                "stream": stream,
+                "sample_by": sample_by,
+                "replacement": replacement,
+                "shares": None if shares is None else list(shares),
+                "epoch_samples": epoch_samples,
+                "segment_frames": segment_frames,
+                "min_segment_ratio": min_segment_ratio,
+                "num_codebooks": num_codebooks,
+                "special": special,
+                "frame_KS": frame_KS,
+            },
+        )
         self._open = _rust_loader.TokenSampler(
             [tracks._open for tracks in lists],
             [tokens._open for tokens in shards],
@@ -219,6 +222,4 @@ class TokenSampler:
     ) -> Segments:
         """`draw` of a whole batch and `cut` of a share of it (all, if None), in one call. Returns the whole draw."""
         begin, end, _ = (share or slice(None)).indices(batch_size)
-        return Segments(
-            *self._open.batch(first_sample, batch_size, (begin, end), out_BKS, mask_BKS, num_threads)
-        )
+        return Segments(*self._open.batch(first_sample, batch_size, (begin, end), out_BKS, mask_BKS, num_threads))

@@ -210,7 +210,8 @@ def _introduce(job: TrainJob, run: Run, tracks: TrackTable) -> None:
     say(
         f"train: {config.model.size} model, {total / 1e6:.2f} M parameters"
         + (f", {local / 1e6:.2f} M of them on each process" if sharded else "")
-        + f"; {tracks.num_tracks} tracks, {tracks.total_sec / 3600:.2f} h; validation on {run.valid_tracks.num_tracks} tracks"
+        + f"; {tracks.num_tracks} tracks, {tracks.total_sec / 3600:.2f} h; "
+        + f"validation on {run.valid_tracks.num_tracks} tracks"
     )
     if t.sampling.mix is not None:
         shares = normalise_mix(t.sampling.mix, tracks.corpora)

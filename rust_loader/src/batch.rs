@@ -12,8 +12,8 @@ use crate::shard_read::TokenShards;
 /// Integers that codes can be written as.
 pub trait Code: Copy + Send + Sync {
     fn from_code(code: u16) -> Self;
-    /// `special` in this type, if it fits.
-    fn from_special(special: i64) -> Option<Self>;
+    /// A token in this type, if it fits.
+    fn from_token(token: i64) -> Option<Self>;
 }
 
 macro_rules! code {
@@ -23,8 +23,8 @@ macro_rules! code {
                 code as Self
             }
 
-            fn from_special(special: i64) -> Option<Self> {
-                Self::try_from(special).ok()
+            fn from_token(token: i64) -> Option<Self> {
+                Self::try_from(token).ok()
             }
         }
     )+};
@@ -179,9 +179,19 @@ pub fn cut<T: Code>(
     num_threads: usize,
 ) -> Result<()> {
     let [lists, rows, starts] = segments;
-    let special = T::from_special(special).ok_or_else(|| {
-        Error::value(format!("the special token {special} does not fit {}", std::any::type_name::<T>()))
-    })?;
+    let unfit = |what: &str, token: i64| {
+        Error::value(format!("the {what} {token} does not fit {}", std::any::type_name::<T>()))
+    };
+    let special = T::from_token(special).ok_or_else(|| unfit("special token", special))?;
+    for shard in shards.iter().filter(|shard| shard.num_tracks() > 0) {
+        let header = shard.header();
+        let largest = i64::from(header.card) - 1;
+        T::from_token(largest).ok_or_else(|| unfit("largest code", largest))?;
+        if header.num_codebooks as usize != layout.num_codebooks() {
+            let message = format!("{} codebooks, expected {}", header.num_codebooks, layout.num_codebooks());
+            return Err(Error::shard(shard.path(), message));
+        }
+    }
     let width = layout.num_codebooks() * layout.num_steps;
     assert!(out.len() == width * rows.len() && (mask.is_empty() || mask.len() == out.len()));
     if width == 0 || rows.is_empty() {
