@@ -144,7 +144,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, path in write_tracks(Path(folder)).items():
             rows[name] = found = median_ms(path, starts_sec)
-            cells = [f"{found[peer]:8.2f} ({found[peer] / found['ours']:5.2f}x)" if peer in found else "-" for peer in READERS]
+            cells = [
+                f"{found[peer]:8.2f} ({found[peer] / found['ours']:5.2f}x)" if peer in found else "-"
+                for peer in READERS
+            ]
             print(f"{name:12}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
     record.write(arguments, "segments", {"median_ms": rows, "rounds": arguments.rounds})
 
