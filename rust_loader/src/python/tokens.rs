@@ -89,6 +89,9 @@ pub fn write_token_index(
     detached(py, |interrupt| shard_index::write(&out, &shards, &codec_digest, card, interrupt))
 }
 
+/// [B, K, T]
+type Codes<'py> = Bound<'py, PyArray3<u16>>;
+
 #[pyclass(module = "musicgen_core._rust_loader", frozen)]
 pub struct TokenShards {
     inner: shard_read::TokenShards,
@@ -162,7 +165,7 @@ impl TokenShards {
         starts: PyReadonlyArray1<'py, i64>,
         num_frames: usize,
         fill: u16,
-    ) -> PyResult<(Bound<'py, PyArray3<u16>>, Bound<'py, PyArray1<i64>>)> {
+    ) -> PyResult<(Codes<'py>, Bound<'py, PyArray1<i64>>)> {
         let contiguous = |_| Error::value("tracks and starts must be contiguous");
         let (tracks, starts) = (tracks.as_slice().map_err(contiguous)?, starts.as_slice().map_err(contiguous)?);
         if tracks.len() != starts.len() {
