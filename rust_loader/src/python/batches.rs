@@ -153,6 +153,7 @@ impl TokenSampler {
         as_tuple(py, segments)
     }
 
+    #[allow(clippy::too_many_arguments)] // numpy's columns and buffers
     fn cut(
         &self,
         py: Python<'_>,
