@@ -68,7 +68,7 @@ impl Sampler {
             return Err(Error::value(message));
         }
         let chance = options.chance;
-        let groups = match &options.shares {
+        let groups: Vec<std::ops::Range<usize>> = match &options.shares {
             None => std::iter::once(0..lists.len()).collect(),
             Some(shares) if shares.len() == lists.len() => (0..lists.len()).map(|list| list..list + 1).collect(),
             Some(shares) => {
