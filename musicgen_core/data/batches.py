@@ -7,8 +7,8 @@ a batch may run over the end of an epoch: no batch is short, and every process g
     tracks = open_tracks([manifest_folder], [index_file], "train", codec_spec)
     dataset = TokenDataset(tracks, seed=0, batch_size=16, segment_frames=250, min_segment_ratio=0.8)
     for batch in DataLoader(dataset, batch_size=None, num_workers=2):   # or: for batch in dataset
-        batch.codes_BKT                                                 # int64 [16, K, 250]
-        batch.next_sample                                               # dataset.seek(this) continues after the batch
+        batch.codes_BKT                             # int64 [16, K, 250]; with pattern=..., also batch.sequence_BKS
+        batch.next_sample                           # dataset.seek(this) continues after the batch
 
 `TokenBatches(dataset)` reads ahead in a thread instead of in worker processes; the trainer uses that.
 
@@ -21,6 +21,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -40,15 +41,21 @@ def count_segment_frames(segment_sec: float, codec: CodecSpec) -> int:
     return max(1, round(segment_sec * codec.frame_rate_hz))
 
 
+class StepTable(Protocol):
+    """What a loader needs of a codebook pattern; patterns/layout.py makes them."""
+
+    def frame_KS(self, keep_only_valid: bool) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class Batch:
-    """One process's share of one global batch. Laid out by a pattern, S takes the place of T."""
+    """One process's share of one global batch."""
 
     codes_BKT: Tensor
-    """int64; `card` after a track's end, and where the pattern has no code."""
+    """int64; `card` after a track's end."""
 
     mask_BT: Tensor
-    """bool, True at frames of the track; with a pattern [B, K, S], True where a code stands."""
+    """bool, True at frames of the track."""
 
     captions: list[str | None]
     tracks: list[str]
@@ -67,6 +74,10 @@ class Batch:
     next_sample: int
     """Number of the sample after the global batch: the state of whoever has used this batch."""
 
+    sequence_BKS: Tensor | None = None
+    """int64: the codes laid out along the pattern's steps, cut for training; `card` where none stands. None when the
+    loader was given no pattern."""
+
     def split(self, size: int) -> Iterator[Batch]:
         """Cut into micro-batches of `size` samples."""
         for first in range(0, len(self.tracks), size):
@@ -79,11 +90,17 @@ class Batch:
                 tracks=self.tracks[s],
                 epochs_B=self.epochs_B[s],
                 indexes_B=self.indexes_B[s],
+                sequence_BKS=None if self.sequence_BKS is None else self.sequence_BKS[s],
             )
 
     def pin_memory(self) -> Batch:
         """What DataLoader(pin_memory=True) calls."""
-        return dataclasses.replace(self, codes_BKT=self.codes_BKT.pin_memory(), mask_BT=self.mask_BT.pin_memory())
+        return dataclasses.replace(
+            self,
+            codes_BKT=self.codes_BKT.pin_memory(),
+            mask_BT=self.mask_BT.pin_memory(),
+            sequence_BKS=None if self.sequence_BKS is None else self.sequence_BKS.pin_memory(),
+        )
 
 
 class TokenDataset(IterableDataset[Batch]):
@@ -93,9 +110,9 @@ class TokenDataset(IterableDataset[Batch]):
     share of the `batch_size` samples. Workers of a DataLoader take turns, batch by batch, so that it gives the same
     batches in the same order for any number of them.
 
-    `num_batches` ends the iteration, None never. `frame_KS` (int64 [K, S], `Pattern.frame_KS`) lays the codes out by a
-    pattern. `pin_memory` writes into page-locked memory, for `to(device, non_blocking=True)`. `num_threads` cut a
-    batch's segments in parallel: for shards on slow disks.
+    `num_batches` ends the iteration, None never. `pattern` also lays the codes out along its steps. `pin_memory` writes
+    into page-locked memory, for `to(device, non_blocking=True)`. `num_threads` cut a batch's segments in parallel: for
+    shards on slow disks.
 
     Raises ValueError when batch_size does not divide by world_size, or the sampling does not fit the corpora.
     """
@@ -112,7 +129,7 @@ class TokenDataset(IterableDataset[Batch]):
         rank: int = 0,
         world_size: int = 1,
         num_batches: int | None = None,
-        frame_KS: np.ndarray | None = None,
+        pattern: StepTable | None = None,
         pin_memory: bool = False,
         num_threads: int = 1,
     ) -> None:
@@ -123,39 +140,41 @@ class TokenDataset(IterableDataset[Batch]):
         mix = None if sampling.mix is None else normalise_mix(sampling.mix, tracks.corpora)
         self.batch_size, self.num_batches = batch_size, num_batches
         self._tracks, self._pin_memory, self._num_threads = tracks, pin_memory, num_threads
-        self._segment_frames, self._has_pattern = segment_frames, frame_KS is not None
+        self._segment_frames = segment_frames
         share = batch_size // world_size
         self._share = slice(rank * share, (rank + 1) * share)
         self._next_sample = 0
-        self._sampler = tracks.sampler(
-            seed=seed,
-            stream=SEGMENTS,
-            sample_by=sampling.by,
-            replacement=sampling.replacement,
-            shares=None if mix is None else list(mix.values()),
-            segment_frames=segment_frames,
-            min_segment_ratio=min_segment_ratio,
-            frame_KS=frame_KS,
-        )
+        options = {
+            "seed": seed,
+            "stream": SEGMENTS,
+            "sample_by": sampling.by,
+            "replacement": sampling.replacement,
+            "shares": None if mix is None else list(mix.values()),
+            "segment_frames": segment_frames,
+            "min_segment_ratio": min_segment_ratio,
+        }
+        self._sampler = tracks.sampler(**options)
+        self._layout = None if pattern is None else tracks.sampler(**options, frame_KS=pattern.frame_KS(True))
 
     def read(self, first_sample: int) -> Batch:
         """Draw the global batch that starts at this sample, and read this process's share of it."""
-        num_rows = self._share.stop - self._share.start
-        shape = (num_rows, self._tracks.codec.num_codebooks, self._sampler.num_steps)
         # Memory of its own for each batch, from torch's cache: whoever still holds an older batch keeps it unchanged.
-        codes_BKT = torch.empty(shape, dtype=torch.int64, pin_memory=self._pin_memory)
-        mask_BT = torch.empty(shape, dtype=torch.bool, pin_memory=self._pin_memory) if self._has_pattern else None
+        codes_BKT = self._allocate(self._segment_frames)
         drawn = self._sampler.batch(
-            first_sample,
-            self.batch_size,
-            codes_BKT.numpy(),
-            None if mask_BT is None else mask_BT.numpy(),
-            share=self._share,
-            num_threads=self._num_threads,
+            first_sample, self.batch_size, codes_BKT.numpy(), share=self._share, num_threads=self._num_threads
         )
-        if mask_BT is None:
-            mask_BT = _mask_frames(drawn.num_valid[self._share], self._segment_frames)
-        return _make_batch(self._tracks, codes_BKT, mask_BT, drawn, self._share, first_sample + self.batch_size)
+        sequence_BKS = None
+        if self._layout is not None:
+            sequence_BKS = self._allocate(self._layout.num_steps)
+            self._layout.cut(drawn[self._share], sequence_BKS.numpy(), num_threads=self._num_threads)
+        mask_BT = _mask_frames(drawn.num_valid[self._share], self._segment_frames)
+        mask_BT = mask_BT.pin_memory() if self._pin_memory else mask_BT
+        next_sample = first_sample + self.batch_size
+        return _make_batch(self._tracks, codes_BKT, sequence_BKS, mask_BT, drawn, self._share, next_sample)
+
+    def _allocate(self, length: int) -> Tensor:
+        shape = (self._share.stop - self._share.start, self._tracks.codec.num_codebooks, length)
+        return torch.empty(shape, dtype=torch.int64, pin_memory=self._pin_memory)
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
@@ -227,29 +246,36 @@ def valid_batches(
     min_segment_ratio: float,
     rank: int = 0,
     world_size: int = 1,
+    pattern: StepTable | None = None,
 ) -> Iterator[Batch]:
     """Fixed validation segments: functions of their number alone, the same for each validation, run and world size.
 
     Every process gets equally many batches of `batch_size`, since each of them is a collective forward pass; samples
     beyond the last segment repeat segments with nothing valid, and so weigh nothing.
     """
-    sampler = tracks.sampler(
-        seed=0,
-        stream=VALID_SEGMENTS,
-        sample_by="track",
-        epoch_samples=num_segments,
-        segment_frames=segment_frames,
-        min_segment_ratio=min_segment_ratio,
-    )
+    options = {
+        "seed": 0,
+        "stream": VALID_SEGMENTS,
+        "sample_by": "track",
+        "epoch_samples": num_segments,
+        "segment_frames": segment_frames,
+        "min_segment_ratio": min_segment_ratio,
+    }
+    sampler = tracks.sampler(**options)
+    layout = None if pattern is None else tracks.sampler(**options, frame_KS=pattern.frame_KS(True))
     drawn = sampler.draw(0, num_segments)
-    per_round = batch_size * world_size
+    rows, per_round = (batch_size, tracks.codec.num_codebooks), batch_size * world_size
     for first in range(0, num_segments, per_round):
         numbers = np.arange(first + rank * batch_size, first + (rank + 1) * batch_size)
         share = numbers % num_segments
-        codes_BKT = torch.empty((batch_size, tracks.codec.num_codebooks, segment_frames), dtype=torch.int64)
+        codes_BKT = torch.empty((*rows, segment_frames), dtype=torch.int64)
         sampler.cut(drawn[share], codes_BKT.numpy())
+        sequence_BKS = None
+        if layout is not None:
+            sequence_BKS = torch.empty((*rows, layout.num_steps), dtype=torch.int64)
+            layout.cut(drawn[share], sequence_BKS.numpy())
         mask_BT = _mask_frames(np.where(numbers < num_segments, drawn.num_valid[share], 0), segment_frames)
-        yield _make_batch(tracks, codes_BKT, mask_BT, drawn, share, first + per_round)
+        yield _make_batch(tracks, codes_BKT, sequence_BKS, mask_BT, drawn, share, first + per_round)
 
 
 def _mask_frames(num_valid_B: np.ndarray, num_frames: int) -> Tensor:
@@ -259,6 +285,7 @@ def _mask_frames(num_valid_B: np.ndarray, num_frames: int) -> Tensor:
 def _make_batch(
     tracks: TrackTable,
     codes_BKT: Tensor,
+    sequence_BKS: Tensor | None,
     mask_BT: Tensor,
     drawn: native.Segments,
     share: slice | np.ndarray,
@@ -275,4 +302,5 @@ def _make_batch(
         global_num_valid=drawn.num_valid,
         digest=native.hash_bytes(tracks.number(drawn).tobytes() + drawn.starts.tobytes()),
         next_sample=next_sample,
+        sequence_BKS=sequence_BKS,
     )

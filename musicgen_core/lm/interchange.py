@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from musicgen_core.config.pattern import DelayPatternConfig
 from musicgen_core.lm.keymap import to_transformers
 from musicgen_core.lm.model import LanguageModel
 
@@ -27,7 +28,7 @@ def save_transformers(folder: Path, model: LanguageModel) -> None:
         num_hidden_layers=num_layers,
         ffn_dim=4 * dim,
         num_codebooks=model.num_codebooks,
-        audio_channels=2 if model.delays == stereo_delays(model.num_codebooks) else 1,
+        audio_channels=2 if is_stereo(model) else 1,
         dropout=model.config.dropout,
         attention_dropout=model.config.dropout,
         dtype="float32",
@@ -47,10 +48,12 @@ def save_transformers(folder: Path, model: LanguageModel) -> None:
 
 
 def transformers_generates_alike(model: LanguageModel) -> bool:
-    """Whether transformers' own `generate` uses the model's delays: it knows the mono and the stereo ones only."""
-    return model.delays in (tuple(range(model.num_codebooks)), stereo_delays(model.num_codebooks))
+    """Whether transformers' own `generate` uses the model's pattern: it knows MusicGen's mono and stereo delays."""
+    mono = DelayPatternConfig(delays=tuple(range(model.num_codebooks)))
+    return model.config.pattern == mono or is_stereo(model)
 
 
-def stereo_delays(num_codebooks: int) -> tuple[int, ...]:
-    """0, 0, 1, 1, ...: left and right of each codebook together."""
-    return tuple(k // 2 for k in range(num_codebooks))
+def is_stereo(model: LanguageModel) -> bool:
+    """Whether the delays are those of stereo models: 0, 0, 1, 1, ..., left and right of each codebook together."""
+    stereo = DelayPatternConfig(delays=tuple(k // 2 for k in range(model.num_codebooks)))
+    return model.num_codebooks % 2 == 0 and model.config.pattern == stereo

@@ -16,10 +16,11 @@ from musicgen_core.conditioners.base import Condition, Conditioner, Prepared
 from musicgen_core.conditioners.build import build_conditioner
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.model import ConditionerConfig, ModelConfig
+from musicgen_core.config.pattern import resolve_pattern
 from musicgen_core.lm.block import Transformer
 from musicgen_core.lm.cache import Cache
-from musicgen_core.patterns.apply import align_logits, interleave
-from musicgen_core.patterns.layout import Pattern, check_delays, delay_pattern
+from musicgen_core.patterns.apply import interleave, predicting_steps
+from musicgen_core.patterns.layout import Pattern, build_pattern
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,6 @@ def resolve_model(model: ModelConfig, codec: CodecSpec) -> ModelConfig:
     dim, num_heads, num_layers = model.shape
     if dim % num_heads or dim % 2 or dim < 4:
         raise ValueError(f"model.dim {dim} must be even, at least 4 and a multiple of model.num_heads {num_heads}")
-    delays = check_delays(model.delays if model.delays is not None else range(codec.num_codebooks), codec.num_codebooks)
     return replace(
         model,
         dim=dim,
@@ -73,7 +73,7 @@ def resolve_model(model: ModelConfig, codec: CodecSpec) -> ModelConfig:
         num_layers=num_layers,
         num_codebooks=codec.num_codebooks,
         card=codec.card,
-        delays=delays,
+        pattern=resolve_pattern(model.pattern, codec),
     )
 
 
@@ -84,12 +84,10 @@ class LanguageModel(nn.Module):
         super().__init__()
         assert config.num_codebooks is not None
         assert config.card is not None
-        assert config.delays is not None
         dim, num_heads, num_layers = config.shape
         self.config = config
         self.num_codebooks = config.num_codebooks
         self.card = self.special = config.card
-        self.delays = config.delays
         self.condition_provider = ConditionProvider(conditioner)
         self.emb = nn.ModuleList(nn.Embedding(self.card + 1, dim) for _ in range(self.num_codebooks))
         self.transformer = Transformer(dim, num_heads, num_layers, config.dropout)
@@ -104,14 +102,23 @@ class LanguageModel(nn.Module):
         return found
 
     def pattern(self, num_frames: int) -> Pattern:
-        return delay_pattern(num_frames, self.delays)
+        """Where the codes of so many frames stand. Raises ValueError for no frame, or too many."""
+        return build_pattern(self.config.pattern, self.num_codebooks, num_frames)
 
     def compute_predictions(self, codes_BKT: Tensor, condition: Condition | Prepared | None) -> Predictions:
         """Teacher forcing: codes int64 in [0, card], `card` marking padding -> the logits that predict each of them."""
         pattern = self.pattern(codes_BKT.shape[2])
         sequence_BKS, _ = interleave(codes_BKT, pattern, self.special, keep_only_valid=True)
-        logits_BKTC, mask_KT = align_logits(self(sequence_BKS, condition), pattern)
-        return Predictions(logits_BKTC, mask_KT.expand(codes_BKT.shape))
+        return self.predict(sequence_BKS, pattern, condition)
+
+    def predict(self, sequence_BKS: Tensor, pattern: Pattern, condition: Condition | Prepared | None) -> Predictions:
+        """The same from codes that are laid out already: sequence_BKS int64 of either of the pattern's lengths."""
+        x_BSD = self.hidden_states(sequence_BKS, condition)
+        step_KT, mask_KT = predicting_steps(pattern, sequence_BKS.shape[2], sequence_BKS.device)
+        # heads run where they predict something only: of K x S logits the unrolled pattern uses S
+        logits = [linear(x_BSD.index_select(1, step_T)) for linear, step_T in zip(self.linears, step_KT, strict=True)]
+        logits_BKTC = torch.stack(logits, dim=1).masked_fill_(~mask_KT[..., None], float("nan"))
+        return Predictions(logits_BKTC, mask_KT.expand(len(sequence_BKS), -1, -1))
 
     def forward(
         self, sequence_BKS: Tensor, condition: Condition | Prepared | None, cache: Cache | None = None
@@ -122,12 +129,21 @@ class LanguageModel(nn.Module):
         weights only here); None is unconditional and equals a batch of null captions. With a cache the sequence holds
         new steps only, and the condition of the cache's first call is used throughout.
         """
+        return self.heads(self.hidden_states(sequence_BKS, condition, cache))
+
+    def heads(self, x_BSD: Tensor) -> Tensor:
+        """x_BSD -> logits_BKSC."""
+        return torch.stack([linear(x_BSD) for linear in self.linears], dim=1)
+
+    def hidden_states(
+        self, sequence_BKS: Tensor, condition: Condition | Prepared | None, cache: Cache | None = None
+    ) -> Tensor:
+        """What `forward` gives to the heads, x_BSD."""
         source = self.conditioner(condition) if isinstance(condition, Prepared) else condition
         x_BSD = sum_embeddings(self.emb, sequence_BKS)
         source_BLD = source.embeddings_BLD.to(x_BSD.dtype) if source is not None else None
         x_BSD = self.transformer(x_BSD, source_BLD, self._source_mask(source), cache)
-        x_BSD = self.out_norm(x_BSD)
-        return torch.stack([linear(x_BSD) for linear in self.linears], dim=1)
+        return self.out_norm(x_BSD)
 
     def _source_mask(self, source: Condition | None) -> Tensor | None:
         """Positions that cross-attention may see, [B, 1, 1, L].

@@ -20,7 +20,8 @@ from musicgen_core.config.sampling import normalise_mix
 from musicgen_core.data.batches import TokenBatches, TokenDataset, count_segment_frames
 from musicgen_core.data.tracks import TrackTable, open_tracks
 from musicgen_core.lm.initialize import initialize
-from musicgen_core.lm.model import LanguageModel, build_model
+from musicgen_core.lm.model import LanguageModel, build_model, resolve_model
+from musicgen_core.patterns.layout import build_pattern
 from musicgen_core.train.checkpoint import Best, Checkpoints
 from musicgen_core.train.ema import Ema
 from musicgen_core.train.metrics import History
@@ -101,6 +102,7 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
         sampling=t.sampling,
         rank=world.rank,
         world_size=world.size,
+        pattern=model.pattern(segment_frames),
         pin_memory=world.device.type == "cuda",
     )
     with TokenBatches(dataset) as batches:
@@ -150,6 +152,7 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
             f"training.batch_size {t.batch_size} is not a multiple of {world.size * micro} = {world.size} processes x "
             f"micro-batches of {micro}; change training.batch_size, training.micro_batch_size or the processes"
         )
+    _check_pattern(job.config, segment_frames)
     for split in ("train", "valid"):
         tracks = open_tracks(job.manifests, job.indexes, split, job.config.codec)
         tracks.check()
@@ -164,6 +167,19 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
             "never comes down from its warm-up"
         )
     _write_config(job)
+
+
+def _check_pattern(config: TrainStageConfig, segment_frames: int) -> None:
+    """Refuse segments too long for a sequence, or so short that a codebook's first code falls behind their end."""
+    model = resolve_model(config.model, config.codec)
+    pattern = build_pattern(model.pattern, config.codec.num_codebooks, segment_frames)
+    untaught = [k for k, steps_T in enumerate(pattern.step_KT) if steps_T[0] >= pattern.num_valid_steps]
+    if untaught:
+        raise Refused(
+            f"a segment of {segment_frames} frames (training.segment_sec {config.training.segment_sec:g}) is "
+            f"too short for the pattern {model.pattern.kind}: codebooks {', '.join(map(str, untaught))} would "
+            "never be predicted; raise training.segment_sec or lower model.pattern.delays"
+        )
 
 
 def _write_config(job: TrainJob) -> None:

@@ -4,12 +4,22 @@
 //! `kernels` -> kernels/kernels.h.
 
 pub mod batch;
+pub mod checked;
 pub mod decode;
 pub mod draw;
 pub mod error;
+pub mod guard;
 pub mod hash;
 pub mod kernels;
 pub mod measure;
+pub mod memory;
+pub mod mpeg;
+mod mpeg_bytes;
+mod mpeg_header;
+mod mpeg_index;
+mod mpeg_reservoir;
+mod mpeg_scan;
+mod mpeg_tag;
 pub mod npy;
 pub mod pattern;
 pub mod planes;
@@ -23,3 +33,4 @@ pub mod shard_read;
 pub mod stream;
 pub mod tags;
 pub mod track_list;
+pub mod watch;

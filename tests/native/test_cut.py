@@ -10,7 +10,8 @@ import pytest
 from token_corpus import SPEC, write_population
 
 from musicgen_core import native
-from musicgen_core.patterns.layout import delay_pattern
+from musicgen_core.config.pattern import DelayPatternConfig
+from musicgen_core.patterns.layout import build_pattern
 
 FRAMES = [[100, 30, 57, 0, 1], [64, 200]]
 T = 40
@@ -30,6 +31,10 @@ def sampler(population, frame_KS=None, **options):
     )
 
 
+def delayed(*delays):
+    return build_pattern(DelayPatternConfig(delays=delays), 4, T)
+
+
 def reversed_rows():
     """A pattern without two consecutive frames, and with gaps."""
     frame_KS = np.full((4, 2 * T), -1)
@@ -40,8 +45,8 @@ def reversed_rows():
 
 LAYOUTS = {
     "plain": None,
-    "delay": delay_pattern(T, (0, 1, 2, 3)).frame_KS(True),
-    "delay, whole": delay_pattern(T, (0, 0, 3, 9)).frame_KS(False),
+    "delay": delayed(0, 1, 2, 3).frame_KS(True),
+    "delay, whole": delayed(0, 0, 3, 9).frame_KS(False),
     "scattered": reversed_rows(),
     "empty": np.full((4, 3), -1),
 }

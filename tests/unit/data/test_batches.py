@@ -13,10 +13,11 @@ from token_corpus import SPEC, make_record, write_corpus
 from torch.utils.data import DataLoader
 
 from musicgen_core import native
+from musicgen_core.config.pattern import DelayPatternConfig
 from musicgen_core.config.sampling import SamplingConfig
 from musicgen_core.data.batches import Batch, TokenBatches, TokenDataset, count_segment_frames, valid_batches
 from musicgen_core.data.tracks import TrackTable, open_tracks, write_track_list
-from musicgen_core.patterns.layout import delay_pattern
+from musicgen_core.patterns.layout import build_pattern
 from musicgen_core.util.atomic import read_jsonl, write_jsonl
 
 OPTIONS = {"seed": 7, "segment_frames": 40, "min_segment_ratio": 0.8}
@@ -128,12 +129,15 @@ def test_sampling_that_does_not_fit_is_refused(tracks: TrackTable, sampling: Sam
         TokenDataset(tracks, batch_size=4, sampling=sampling, **OPTIONS)
 
 
-def test_a_pattern_lays_codes_out(tracks: TrackTable) -> None:
-    frame_KS = delay_pattern(40, (0, 1, 2, 3)).frame_KS(True)
-    (plain,), (laid_out,) = take(tracks, 1), take(tracks, 1, frame_KS=frame_KS)
-    sequence_BKS, mask_KS = native.interleave(plain.codes_BKT.numpy(), [0, 1, 2, 3], SPEC.card)
-    assert np.array_equal(laid_out.codes_BKT, sequence_BKS)
-    assert np.array_equal(laid_out.mask_BT, mask_KS & (sequence_BKS != SPEC.card))
+@pytest.mark.parametrize("share", [{}, {"rank": 1, "world_size": 3, "num_threads": 2}])
+def test_a_pattern_lays_codes_out(tracks: TrackTable, share: dict[str, int]) -> None:
+    pattern = build_pattern(DelayPatternConfig(delays=(0, 1, 2, 3)), 4, 40)
+    (plain,), (both,) = take(tracks, 1, **share), take(tracks, 1, pattern=pattern, **share)
+    assert same(plain, both)
+    codes_BKT = plain.codes_BKT.numpy()
+    expected, _ = native.interleave(codes_BKT, pattern.step_KT, pattern.num_valid_steps, SPEC.card)
+    assert both.sequence_BKS is not None
+    assert np.array_equal(both.sequence_BKS, expected)
 
 
 def test_split_cuts_into_micro_batches(tracks: TrackTable) -> None:
