@@ -38,7 +38,8 @@ CODEC = CodecSpec(
     card=2048,
     hop_samples=640,
 )
-BATCH_SIZE, SEGMENT_FRAMES, DELAYS = 32, 1500, (0, 1, 2, 3)
+BATCH_SIZE, SEGMENT_FRAMES = 32, 1500
+PATTERN = build_pattern(DelayPatternConfig(delays=(0, 1, 2, 3)), CODEC.num_codebooks, SEGMENT_FRAMES)
 NUM_TRACKS, TRACKS_PER_SHARD, TRACK_SEC = 512, 128, 180
 
 
@@ -65,7 +66,7 @@ def write_corpus(folder: Path) -> list[Path]:
 def by_webdataset(shards: list[Path]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The usual pipeline: read tars through, decode, crop at random, collate; then AudioCraft's way with a pattern."""
     random = np.random.default_rng(1)
-    frame_KS = torch.from_numpy(build_pattern(DelayPatternConfig(delays=DELAYS), 4, SEGMENT_FRAMES).frame_KS(True))
+    frame_KS = torch.from_numpy(PATTERN.frame_KS(True))
     place_KS = torch.arange(CODEC.num_codebooks)[:, None] * SEGMENT_FRAMES + frame_KS
     index = torch.where(frame_KS >= 0, place_KS, CODEC.num_codebooks * SEGMENT_FRAMES).flatten()
     special_B1 = torch.full((BATCH_SIZE, 1), CODEC.card)
@@ -94,7 +95,7 @@ def by_webdataset(shards: list[Path]) -> Iterator[tuple[torch.Tensor, torch.Tens
 def make_ours(folder: Path, dtype: torch.dtype) -> tuple[Callable[[int], object], torch.Tensor]:
     """-> (call that fills batch number n, the buffer it fills)"""
     tracks = open_tracks([folder], [folder / "index.bin"], "train", CODEC)
-    frame_KS = build_pattern(DelayPatternConfig(delays=DELAYS), 4, SEGMENT_FRAMES).frame_KS(True)
+    frame_KS = PATTERN.frame_KS(True)
     sampler = tracks.sampler(seed=0, segment_frames=SEGMENT_FRAMES, min_segment_ratio=0.8, frame_KS=frame_KS)
     out = torch.empty((BATCH_SIZE, CODEC.num_codebooks, sampler.num_steps), dtype=dtype)
     mask = torch.empty(out.shape, dtype=torch.bool)

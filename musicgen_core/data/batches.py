@@ -7,8 +7,8 @@ a batch may run over the end of an epoch: no batch is short, and every process g
     tracks = open_tracks([manifest_folder], [index_file], "train", codec_spec)
     dataset = TokenDataset(tracks, seed=0, batch_size=16, segment_frames=250, min_segment_ratio=0.8)
     for batch in DataLoader(dataset, batch_size=None, num_workers=2):   # or: for batch in dataset
-        batch.codes_BKT                                                 # int64 [16, K, 250]; sequence_BKS with pattern=
-        batch.next_sample                                               # dataset.seek(this) continues after the batch
+        batch.codes_BKT                             # int64 [16, K, 250]; with pattern=..., also batch.sequence_BKS
+        batch.next_sample                           # dataset.seek(this) continues after the batch
 
 `TokenBatches(dataset)` reads ahead in a thread instead of in worker processes; the trainer uses that.
 
@@ -39,6 +39,12 @@ from musicgen_core.util.streams import SEGMENTS, VALID_SEGMENTS
 def count_segment_frames(segment_sec: float, codec: CodecSpec) -> int:
     """Frames of codes in a segment, at least 1."""
     return max(1, round(segment_sec * codec.frame_rate_hz))
+
+
+class StepTable(Protocol):
+    """What a loader needs of a codebook pattern; patterns/layout.py makes them."""
+
+    def frame_KS(self, keep_only_valid: bool) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -97,12 +103,6 @@ class Batch:
         )
 
 
-class Layout(Protocol):
-    """What a loader needs of a codebook pattern; patterns/layout.py makes them."""
-
-    def frame_KS(self, keep_only_valid: bool) -> np.ndarray: ...
-
-
 class TokenDataset(IterableDataset[Batch]):
     """This process's share of each global batch, for a loop or for `DataLoader(dataset, batch_size=None)`.
 
@@ -110,9 +110,9 @@ class TokenDataset(IterableDataset[Batch]):
     share of the `batch_size` samples. Workers of a DataLoader take turns, batch by batch, so that it gives the same
     batches in the same order for any number of them.
 
-    `num_batches` ends the iteration, None never. With a `pattern` batches hold their codes laid out by it as well.
-    `pin_memory` writes into page-locked memory, for `to(device, non_blocking=True)`. `num_threads` cut a batch's
-    segments in parallel: for shards on slow disks.
+    `num_batches` ends the iteration, None never. `pattern` also lays the codes out along its steps. `pin_memory` writes
+    into page-locked memory, for `to(device, non_blocking=True)`. `num_threads` cut a batch's segments in parallel: for
+    shards on slow disks.
 
     Raises ValueError when batch_size does not divide by world_size, or the sampling does not fit the corpora.
     """
@@ -129,7 +129,7 @@ class TokenDataset(IterableDataset[Batch]):
         rank: int = 0,
         world_size: int = 1,
         num_batches: int | None = None,
-        pattern: Layout | None = None,
+        pattern: StepTable | None = None,
         pin_memory: bool = False,
         num_threads: int = 1,
     ) -> None:
@@ -144,7 +144,7 @@ class TokenDataset(IterableDataset[Batch]):
         share = batch_size // world_size
         self._share = slice(rank * share, (rank + 1) * share)
         self._next_sample = 0
-        options: dict[str, Any] = {
+        options = {
             "seed": seed,
             "stream": SEGMENTS,
             "sample_by": sampling.by,
@@ -158,26 +158,23 @@ class TokenDataset(IterableDataset[Batch]):
 
     def read(self, first_sample: int) -> Batch:
         """Draw the global batch that starts at this sample, and read this process's share of it."""
-        drawn = self._sampler.draw(first_sample, self.batch_size)
-        return _make_batch(
-            self._tracks,
-            self._cut(self._sampler, drawn),
-            _mask_frames(drawn.num_valid[self._share], self._segment_frames),
-            drawn,
-            self._share,
-            next_sample=first_sample + self.batch_size,
-            sequence_BKS=None if self._layout is None else self._cut(self._layout, drawn),
+        # Memory of its own for each batch, from torch's cache: whoever still holds an older batch keeps it unchanged.
+        codes_BKT = self._allocate(self._segment_frames)
+        drawn = self._sampler.batch(
+            first_sample, self.batch_size, codes_BKT.numpy(), share=self._share, num_threads=self._num_threads
         )
+        sequence_BKS = None
+        if self._layout is not None:
+            sequence_BKS = self._allocate(self._layout.num_steps)
+            self._layout.cut(drawn[self._share], sequence_BKS.numpy(), num_threads=self._num_threads)
+        mask_BT = _mask_frames(drawn.num_valid[self._share], self._segment_frames)
+        mask_BT = mask_BT.pin_memory() if self._pin_memory else mask_BT
+        next_sample = first_sample + self.batch_size
+        return _make_batch(self._tracks, codes_BKT, sequence_BKS, mask_BT, drawn, self._share, next_sample)
 
-    def _cut(self, sampler: native.TokenSampler, drawn: native.Segments) -> Tensor:
-        """Codes of this process's share, straight from the shards into a tensor [B, K, T or S].
-
-        Memory of its own for each batch, from torch's cache: whoever still holds an older batch keeps it unchanged.
-        """
-        shape = (self._share.stop - self._share.start, self._tracks.codec.num_codebooks, sampler.num_steps)
-        codes = torch.empty(shape, dtype=torch.int64, pin_memory=self._pin_memory)
-        sampler.cut(drawn[self._share], codes.numpy(), num_threads=self._num_threads)
-        return codes
+    def _allocate(self, length: int) -> Tensor:
+        shape = (self._share.stop - self._share.start, self._tracks.codec.num_codebooks, length)
+        return torch.empty(shape, dtype=torch.int64, pin_memory=self._pin_memory)
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
@@ -256,7 +253,7 @@ def valid_batches(
     Every process gets equally many batches of `batch_size`, since each of them is a collective forward pass; samples
     beyond the last segment repeat segments with nothing valid, and so weigh nothing.
     """
-    options: dict[str, Any] = {
+    options = {
         "seed": 0,
         "stream": VALID_SEGMENTS,
         "sample_by": "track",
@@ -267,18 +264,18 @@ def valid_batches(
     sampler = tracks.sampler(**options)
     layout = None if pattern is None else tracks.sampler(**options, frame_KS=pattern.frame_KS(True))
     drawn = sampler.draw(0, num_segments)
-    per_round = batch_size * world_size
+    rows, per_round = (batch_size, tracks.codec.num_codebooks), batch_size * world_size
     for first in range(0, num_segments, per_round):
         numbers = np.arange(first + rank * batch_size, first + (rank + 1) * batch_size)
         share = numbers % num_segments
-        codes_BKT = torch.empty((batch_size, tracks.codec.num_codebooks, segment_frames), dtype=torch.int64)
+        codes_BKT = torch.empty((*rows, segment_frames), dtype=torch.int64)
         sampler.cut(drawn[share], codes_BKT.numpy())
-        mask_BT = _mask_frames(np.where(numbers < num_segments, drawn.num_valid[share], 0), segment_frames)
         sequence_BKS = None
         if layout is not None:
-            sequence_BKS = torch.empty((*codes_BKT.shape[:2], layout.num_steps), dtype=torch.int64)
+            sequence_BKS = torch.empty((*rows, layout.num_steps), dtype=torch.int64)
             layout.cut(drawn[share], sequence_BKS.numpy())
-        yield _make_batch(tracks, codes_BKT, mask_BT, drawn, share, first + per_round, sequence_BKS)
+        mask_BT = _mask_frames(np.where(numbers < num_segments, drawn.num_valid[share], 0), segment_frames)
+        yield _make_batch(tracks, codes_BKT, sequence_BKS, mask_BT, drawn, share, first + per_round)
 
 
 def _mask_frames(num_valid_B: np.ndarray, num_frames: int) -> Tensor:
@@ -288,6 +285,7 @@ def _mask_frames(num_valid_B: np.ndarray, num_frames: int) -> Tensor:
 def _make_batch(
     tracks: TrackTable,
     codes_BKT: Tensor,
+    sequence_BKS: Tensor | None,
     mask_BT: Tensor,
     drawn: native.Segments,
     share: slice | np.ndarray,

@@ -68,8 +68,8 @@ impl Sampler {
             return Err(Error::value(message));
         }
         let chance = options.chance;
-        let groups = match &options.shares {
-            None => vec![0..lists.len()],
+        let groups: Vec<std::ops::Range<usize>> = match &options.shares {
+            None => std::iter::once(0..lists.len()).collect(),
             Some(shares) if shares.len() == lists.len() => (0..lists.len()).map(|list| list..list + 1).collect(),
             Some(shares) => {
                 return Err(Error::value(format!("{} shares for {} lists of tracks", shares.len(), lists.len())));

@@ -31,6 +31,10 @@ def sampler(population, frame_KS=None, **options):
     )
 
 
+def delayed(*delays):
+    return build_pattern(DelayPatternConfig(delays=delays), 4, T)
+
+
 def reversed_rows():
     """A pattern without two consecutive frames, and with gaps."""
     frame_KS = np.full((4, 2 * T), -1)
@@ -41,8 +45,8 @@ def reversed_rows():
 
 LAYOUTS = {
     "plain": None,
-    "delay": build_pattern(DelayPatternConfig(delays=(0, 1, 2, 3)), 4, T).frame_KS(True),
-    "delay, whole": build_pattern(DelayPatternConfig(delays=(0, 0, 3, 9)), 4, T).frame_KS(False),
+    "delay": delayed(0, 1, 2, 3).frame_KS(True),
+    "delay, whole": delayed(0, 0, 3, 9).frame_KS(False),
     "scattered": reversed_rows(),
     "empty": np.full((4, 3), -1),
 }

@@ -31,7 +31,7 @@ pub fn write_track_list(
         return Err(Error::value("keys must be 16 bytes each").into());
     }
     let (num_samples, weights) = (slice(&num_samples)?, slice(&weights)?);
-    Ok(py.detach(|| track_list::write(&manifest, &Columns { keys, num_samples, weights }))?)
+    detached(py, |_| track_list::write(&manifest, &Columns { keys, num_samples, weights }))
 }
 
 #[pyclass(module = "musicgen_core._rust_loader", frozen)]
@@ -43,7 +43,7 @@ pub struct TrackList {
 impl TrackList {
     #[new]
     fn new(py: Python<'_>, manifest: PathBuf) -> PyResult<Self> {
-        Ok(Self { inner: Arc::new(py.detach(|| track_list::TrackList::open(&manifest))?) })
+        Ok(Self { inner: Arc::new(detached(py, |_| track_list::TrackList::open(&manifest))?) })
     }
 
     #[getter]
@@ -149,10 +149,11 @@ impl TokenSampler {
     }
 
     fn draw<'py>(&self, py: Python<'py>, first_sample: u64, count: usize) -> PyResult<Bound<'py, PyTuple>> {
-        let segments = py.detach(|| self.inner.draw(first_sample, count))?;
+        let segments = detached(py, |_| self.inner.draw(first_sample, count))?;
         as_tuple(py, segments)
     }
 
+    #[allow(clippy::too_many_arguments)] // numpy's columns and buffers
     fn cut(
         &self,
         py: Python<'_>,
@@ -187,7 +188,7 @@ impl TokenSampler {
         if begin > end || end > batch_size {
             return Err(Error::value(format!("share {begin}..{end} of a batch of {batch_size}")).into());
         }
-        let drawn = py.detach(|| self.inner.draw(first_sample, batch_size))?;
+        let drawn = detached(py, |_| self.inner.draw(first_sample, batch_size))?;
         let columns = [&drawn.lists[begin..end], &drawn.rows[begin..end], &drawn.starts[begin..end]];
         self.cut_into_any(py, columns, out, mask, num_threads)?;
         as_tuple(py, drawn)
@@ -236,8 +237,7 @@ impl TokenSampler {
     ) -> PyResult<()> {
         let mut out = writable::<T>("out", out, shape)?;
         let out = out.as_slice_mut().map_err(|_| not_contiguous("out"))?;
-        let cut = || batch::cut(self.inner.shards(), columns, &self.layout, self.special, out, mask, num_threads);
-        Ok(py.detach(cut)?)
+        detached(py, |_| batch::cut(self.inner.shards(), columns, &self.layout, self.special, out, mask, num_threads))
     }
 }
 

@@ -129,12 +129,15 @@ def test_sampling_that_does_not_fit_is_refused(tracks: TrackTable, sampling: Sam
         TokenDataset(tracks, batch_size=4, sampling=sampling, **OPTIONS)
 
 
-def test_a_pattern_lays_codes_out(tracks: TrackTable) -> None:
+@pytest.mark.parametrize("share", [{}, {"rank": 1, "world_size": 3, "num_threads": 2}])
+def test_a_pattern_lays_codes_out(tracks: TrackTable, share: dict[str, int]) -> None:
     pattern = build_pattern(DelayPatternConfig(delays=(0, 1, 2, 3)), 4, 40)
-    (batch,) = take(tracks, 1, pattern=pattern)
-    sequence_BKS, _ = native.interleave(batch.codes_BKT.numpy(), pattern.step_KT, pattern.num_valid_steps, SPEC.card)
-    assert batch.sequence_BKS is not None
-    assert np.array_equal(batch.sequence_BKS, sequence_BKS)
+    (plain,), (both,) = take(tracks, 1, **share), take(tracks, 1, pattern=pattern, **share)
+    assert same(plain, both)
+    codes_BKT = plain.codes_BKT.numpy()
+    expected, _ = native.interleave(codes_BKT, pattern.step_KT, pattern.num_valid_steps, SPEC.card)
+    assert both.sequence_BKS is not None
+    assert np.array_equal(both.sequence_BKS, expected)
 
 
 def test_split_cuts_into_micro_batches(tracks: TrackTable) -> None:
