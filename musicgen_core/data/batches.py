@@ -21,7 +21,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -246,7 +246,7 @@ def valid_batches(
     min_segment_ratio: float,
     rank: int = 0,
     world_size: int = 1,
-    pattern: Layout | None = None,
+    pattern: StepTable | None = None,
 ) -> Iterator[Batch]:
     """Fixed validation segments: functions of their number alone, the same for each validation, run and world size.
 
@@ -290,7 +290,6 @@ def _make_batch(
     drawn: native.Segments,
     share: slice | np.ndarray,
     next_sample: int,
-    sequence_BKS: Tensor | None,
 ) -> Batch:
     lines = tracks.read_lines(drawn[share])
     return Batch(
