@@ -18,7 +18,7 @@ STAGES: dict[str, Stage] = {
     "resample": Stage(1, "decode one bucket to FLAC at the codec's rate, in a WebDataset tar"),
     "manifest": Stage(2, "write train, valid, evaluate and generate JSONL of one corpus"),
     "tokenize": Stage(1, "encode one bucket into codes, in a WebDataset tar"),
-    "index": Stage(1, "index one corpus's token shards for random access"),
+    "index": Stage(2, "index one corpus's token shards for random access"),
     "train": Stage(2, "train one run; resumes by itself"),
     "export": Stage(2, "write a trained model as safetensors and JSON"),
     "generate": Stage(1, "generate audio from prompts with an exported model"),

@@ -62,7 +62,8 @@ impl TokenShards {
             }
             shards.push(OpenShard { entry, path, map: OnceLock::new() });
         }
-        Ok(Self { path: path.to_owned(), map, header, shards, checked: Checked::default() })
+        let checked = Checked::none_of(header.num_tracks as usize);
+        Ok(Self { path: path.to_owned(), map, header, shards, checked })
     }
 
     pub fn header(&self) -> Header {
@@ -157,7 +158,10 @@ impl TokenShards {
         for track in 0..self.num_tracks() {
             let record = self.checked(track as i64)?;
             let damaged = |what: &str| {
-                Error::shard(&self.path, format!("track {} {what}; build the index again", hash::hex(&record.key)))
+                Error::shard(
+                    &self.path,
+                    format!("row {track}: {} {what}; build the index again", hash::hex(&record.key)),
+                )
             };
             if previous >= Some(record.key) {
                 return Err(damaged("is out of order"));
@@ -171,7 +175,7 @@ impl TokenShards {
     fn checked(&self, track: i64) -> Result<Record> {
         match usize::try_from(track).ok().filter(|track| *track < self.num_tracks()) {
             Some(track) => Ok(self.record(track)),
-            None => Err(Error::value(format!("track {track} of {}", self.num_tracks()))),
+            None => Err(Error::value(format!("{}: track {track} of {}", self.path.display(), self.num_tracks()))),
         }
     }
 
@@ -190,7 +194,7 @@ impl TokenShards {
     /// The bytes of a track's codes [K, frames], compared with their digest the first time.
     fn codes(&self, track: usize, record: &Record) -> Result<&[u8]> {
         let codes = self.mapped(record)?;
-        self.checked.once(track, self.num_tracks(), || self.check_codes(record, codes))?;
+        self.checked.once(track, || self.check_codes(record, codes))?;
         Ok(codes)
     }
 
