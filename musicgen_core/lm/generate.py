@@ -115,5 +115,5 @@ def _next_logits(
     logits_BKC = model.heads(x_BSD[:, -1:])[:, :, 0].float()
     if not guided:
         return logits_BKC
-    conditional_BKC, unconditional_BKC = logits_BKC.chunk(2)
-    return guide(conditional_BKC, unconditional_BKC, cfg_coef)
+    conditional, unconditional = logits_BKC.chunk(2)
+    return guide(conditional, unconditional, cfg_coef)
