@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from musicgen_core.config.condition import ConditionConfig, Fusion
 
 SIZES: dict[str, tuple[int, int, int]] = {
     # dim, heads, layers; all but `tiny` are MusicGen's (AudioCraft config/model/lm/model_scale)
@@ -39,7 +41,11 @@ class ModelConfig:
 
     mask_condition_padding: bool = True
     """Hide padded text positions from cross-attention, as transformers does. AudioCraft lets the model see them as
-    zeros; set false to continue weights that were trained so."""
+    zeros; set false to continue weights that were trained so. Padding in a prefix is always seen, as zeros."""
+
+    conditions: dict[str, ConditionConfig] = field(default_factory=dict)
+    """Conditions besides the words: the field of a track's metadata that each reads (`key`, `bpm`, `genre`, ...), or
+    `self_wav`, the melody of a recording."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -53,6 +59,9 @@ class LutConditionerConfig:
     """Words hashed into a learned look-up table; needs no download."""
 
     kind: Literal["lut"] = "lut"
+
+    fusion: Fusion = "cross"
+    """How the words enter the model; see config/condition.py."""
 
     num_bins: int = 1024
     """Rows of the table; two words share a row when their SHA-256 agree modulo this."""
@@ -69,6 +78,9 @@ class T5ConditionerConfig:
     """Frozen T5 or FLAN-T5 encoder followed by a learned projection."""
 
     kind: Literal["t5"]
+
+    fusion: Fusion = "cross"
+    """How the words enter the model; MusicGen's melody models `prepend`."""
 
     path: str
     """Local folder, or a hub id that `musicgen fetch` has resolved."""

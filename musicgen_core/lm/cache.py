@@ -42,6 +42,9 @@ class LayerCache:
 class Cache:
     """State of one batch that is being generated. The condition of the first call holds for all."""
 
-    def __init__(self, num_layers: int, max_steps: int) -> None:
+    def __init__(self, num_layers: int, max_steps: int, num_valid_steps: int | None = None) -> None:
+        """max_steps: prefix and codes; num_valid_steps: what a stretched condition is stretched over."""
         self.layers = [LayerCache(max_steps) for _ in range(num_layers)]
+        self.num_valid_steps = num_valid_steps or max_steps
         self.num_steps = 0
+        self.num_codes_steps = 0
