@@ -85,6 +85,9 @@ class TinyCodecConfig:
     path: str | None = None
     """Folder written by `musicgen train-codec`; null: the shipped one."""
 
+    num_channels: Literal[1, 2] | None = None
+    """2 with a mono codec: left and right are coded apart, with twice the codebooks; null: the codec's own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncodecCodecConfig:
@@ -100,6 +103,9 @@ class EncodecCodecConfig:
 
     accept_noncommercial: bool = False
     """Must be true for weights under a non-commercial licence (facebook/encodec_32khz is CC-BY-NC-4.0)."""
+
+    num_channels: Literal[1, 2] | None = None
+    """2 with a mono codec: left and right are coded apart, with twice the codebooks; null: the codec's own."""
 
 
 CodecConfig = TinyCodecConfig | EncodecCodecConfig
@@ -134,6 +140,9 @@ class CodecSpec:
 
     hop_samples: int
     """Samples per frame of codes; frame rate = sample_rate_hz / hop_samples."""
+
+    interleaved: bool = False
+    """A mono codec codes each channel apart, and their codebooks alternate: L1, R1, L2, R2, ..."""
 
     @property
     def frame_rate_hz(self) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from musicgen_core.config.condition import ConditionConfig, Fusion
+from musicgen_core.config.pattern import DelayPatternConfig, PatternConfig
 
 SIZES: dict[str, tuple[int, int, int]] = {
     # dim, heads, layers; all but `tiny` are MusicGen's (AudioCraft config/model/lm/model_scale)
@@ -33,8 +34,8 @@ class ModelConfig:
     card: int | None = None
     """Expected entries per codebook; null: the codec's. A codec that differs is an error."""
 
-    delays: tuple[int, ...] | None = None
-    """Delay in frames of each codebook; null: 0, 1, 2, ..., K-1."""
+    pattern: PatternConfig = field(default_factory=DelayPatternConfig)
+    """Which step of the sequence holds which code."""
 
     dropout: float = 0.0
     """Dropout inside the transformer; MusicGen trains with 0."""

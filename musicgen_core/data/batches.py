@@ -5,7 +5,7 @@ nothing, and the global order is the same for any number of processes.
 
     tracks = open_tracks([manifest_folder], [index_file], "train", codec_spec)
     batches = TokenBatches(tracks, seed=0, batch_size=16, segment_frames=250, min_segment_ratio=0.8)
-    batch = next(batches)                       # batch.codes_BKT: int64 [16, K, 250]
+    batch = next(batches)                       # batch.codes_BKT: int64 [16, K, 250]; with pattern=..., sequence_BKS
     state = batches.state_dict()                # {"next_sample": 16}
     batches.load_state_dict(state)              # the next batch is the second one
 
@@ -20,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -140,6 +141,16 @@ def check_codec(shard: native.TokenShards, codec: CodecSpec, index: Path) -> Non
         )
 
 
+class StepTable(Protocol):
+    """What a loader needs of a codebook pattern; patterns/layout.py makes them."""
+
+    @property
+    def step_KT(self) -> np.ndarray: ...
+
+    @property
+    def num_valid_steps(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Batch:
     """One process's share of one global batch."""
@@ -164,6 +175,10 @@ class Batch:
     digest: str
     """Of the global batch's (track, start) pairs: two runs that agree on it drew the same samples."""
 
+    sequence_BKS: Tensor | None = None
+    """int64: the codes laid out along the pattern's steps, cut for training; `card` where none stands. None when the
+    loader was given no pattern."""
+
     def split(self, size: int) -> Iterator[Batch]:
         """Cut into micro-batches of `size` samples."""
         for first in range(0, len(self.tracks), size):
@@ -177,6 +192,7 @@ class Batch:
                 self.indexes_B[s],
                 self.global_num_valid,
                 self.digest,
+                self.sequence_BKS[s] if self.sequence_BKS is not None else None,
             )
 
 
@@ -198,11 +214,13 @@ class TokenBatches:
         min_segment_ratio: float,
         rank: int = 0,
         world_size: int = 1,
+        pattern: StepTable | None = None,
     ) -> None:
         if batch_size % world_size:
             raise ValueError(f"a batch of {batch_size} segments does not divide over {world_size} processes")
         self._tracks, self._seed, self._batch_size = tracks, seed, batch_size
         self._segment_frames, self._min_segment_ratio = segment_frames, min_segment_ratio
+        self._pattern = pattern
         share = batch_size // world_size
         self._share = slice(rank * share, (rank + 1) * share)
         self._next_sample = 0
@@ -254,7 +272,9 @@ class TokenBatches:
             indexes = indexes_G[epochs_G == epoch]
             parts.append(self._draw(epoch, int(indexes[0]), len(indexes)))
         tracks_G, starts_G = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return _cut(self._tracks, tracks_G, starts_G, epochs_G, indexes_G, self._share, self._segment_frames)
+        return _cut(
+            self._tracks, tracks_G, starts_G, epochs_G, indexes_G, self._share, self._segment_frames, self._pattern
+        )
 
     def _draw(self, epoch: int, first_index: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         return native.sample_segments(
@@ -279,6 +299,7 @@ def valid_batches(
     min_segment_ratio: float,
     rank: int = 0,
     world_size: int = 1,
+    pattern: StepTable | None = None,
 ) -> Iterator[Batch]:
     """Fixed validation segments: functions of their number alone, the same for each validation, run and world size.
 
@@ -292,9 +313,9 @@ def valid_batches(
     per_round = batch_size * world_size
     for first in range(0, num_segments, per_round):
         numbers = np.arange(first + rank * batch_size, first + (rank + 1) * batch_size)
-        batch = _cut(
-            tracks, tracks_G, starts_G, np.zeros_like(indexes_G), indexes_G, numbers % num_segments, segment_frames
-        )
+        share = numbers % num_segments
+        epochs_G = np.zeros_like(indexes_G)
+        batch = _cut(tracks, tracks_G, starts_G, epochs_G, indexes_G, share, segment_frames, pattern)
         batch.mask_BT[torch.from_numpy(numbers >= num_segments)] = False
         yield batch
 
@@ -307,9 +328,14 @@ def _cut(
     indexes_G: np.ndarray,
     share: slice | np.ndarray,
     segment_frames: int,
+    pattern: StepTable | None,
 ) -> Batch:
     mine = tracks_G[share]
     codes_BKT, num_valid_B = tracks.read(mine, starts_G[share], segment_frames)
+    sequence_BKS = None
+    if pattern is not None:
+        laid_out, _ = native.interleave(codes_BKT, pattern.step_KT, pattern.num_valid_steps, tracks.codec.card)
+        sequence_BKS = torch.from_numpy(laid_out.astype(np.int64))
     return Batch(
         codes_BKT=torch.from_numpy(codes_BKT.astype(np.int64)),
         mask_BT=torch.from_numpy(np.arange(segment_frames)[None] < num_valid_B[:, None]),
@@ -319,4 +345,5 @@ def _cut(
         indexes_B=indexes_G[share],
         global_num_valid=np.minimum(tracks.num_frames_N[tracks_G] - starts_G, segment_frames),
         digest=native.hash_bytes(tracks_G.tobytes() + starts_G.tobytes()),
+        sequence_BKS=sequence_BKS,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from musicgen_core.lm.interchange import transformers_generates_alike
@@ -24,8 +25,8 @@ tags: [music, musicgen, text-to-audio]
 # A MusicGen model
 
 A transformer of {num_layers} layers, width {dim}, {num_heads} heads ({num_parameters:,} parameters) over
-{model.num_codebooks} codebooks of {model.card} entries with delays {list(model.delays)}, conditioned on text by
-`{info["conditioner"]["kind"]}`. Averaged (EMA) weights of step {info["step"]}; validation cross-entropy
+{model.num_codebooks} codebooks of {model.card} entries in {describe_pattern(model)}, conditioned on
+text by `{info["conditioner"]["kind"]}`. Averaged (EMA) weights of step {info["step"]}; validation cross-entropy
 {info["loss"]:.4f} nats per code.
 
 ## Load it
@@ -41,7 +42,7 @@ codes_BKT = generate(model, ["a caption"], num_frames=400, config=GenerationConf
 
 `musicgen_core.codec.load.load_codec(folder).decode(codes_BKT)` turns codes into audio. `transformers/` holds the same
 language model for `transformers.MusicgenForCausalLM.from_pretrained`; the text conditioner's vectors go in as
-`encoder_hidden_states`{_mask_note(model)}.{_delay_note(model)}
+`encoder_hidden_states`{_mask_note(model)}.{_pattern_note(model)}
 
 ## Codec
 
@@ -67,10 +68,17 @@ def _mask_note(model: LanguageModel) -> str:
     return ", without a mask (this model was trained to see padding as zeros)"
 
 
-def _delay_note(model: LanguageModel) -> str:
+def describe_pattern(model: LanguageModel) -> str:
+    """The pattern in words: `pattern delay (delays 0 1 2 3)`."""
+    values = {key: value for key, value in asdict(model.config.pattern).items() if key != "kind" and value != 0}
+    shown = [f"{k} {' '.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in values.items()]
+    return f"pattern {model.config.pattern.kind}" + (f" ({', '.join(shown)})" if shown else "")
+
+
+def _pattern_note(model: LanguageModel) -> str:
     if transformers_generates_alike(model):
         return ""
-    return "\nIts own `generate` does not know these delays: use it for logits only."
+    return "\nIts own `generate` does not know this pattern: use it for logits only."
 
 
 def _codec_note(name: str) -> str:

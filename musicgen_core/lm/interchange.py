@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from musicgen_core.config.pattern import DelayPatternConfig
 from musicgen_core.lm.keymap import to_transformers
 from musicgen_core.lm.model import LanguageModel
 
@@ -56,16 +57,13 @@ def decoder_config(model: LanguageModel, melody: bool) -> Any:
     )
 
 
+def transformers_generates_alike(model: LanguageModel) -> bool:
+    """Whether transformers' own `generate` uses the model's pattern: it knows MusicGen's mono and stereo delays only."""
+    mono = DelayPatternConfig(delays=tuple(range(model.num_codebooks)))
+    return model.config.pattern == mono or is_stereo(model)
+
+
 def is_stereo(model: LanguageModel) -> bool:
     """Whether the delays are those of stereo models: 0, 0, 1, 1, ..., left and right of each codebook together."""
-    return model.num_codebooks % 2 == 0 and model.delays == stereo_delays(model.num_codebooks)
-
-
-def transformers_generates_alike(model: LanguageModel) -> bool:
-    """Whether transformers' own `generate` uses the model's delays: it knows the mono and the stereo ones only."""
-    return model.delays in (tuple(range(model.num_codebooks)), stereo_delays(model.num_codebooks))
-
-
-def stereo_delays(num_codebooks: int) -> tuple[int, ...]:
-    """0, 0, 1, 1, ...: left and right of each codebook together."""
-    return tuple(k // 2 for k in range(num_codebooks))
+    stereo = DelayPatternConfig(delays=tuple(k // 2 for k in range(model.num_codebooks)))
+    return model.num_codebooks % 2 == 0 and model.config.pattern == stereo

@@ -20,10 +20,14 @@ from musicgen_core.conditioners.fuse import Fused, fuse
 from musicgen_core.config.condition import Fusion
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.model import ConditionerConfig, ModelConfig
+from musicgen_core.config.pattern import resolve_pattern
 from musicgen_core.lm.block import Transformer
 from musicgen_core.lm.cache import Cache
-from musicgen_core.patterns.apply import align_logits, interleave
-from musicgen_core.patterns.layout import Pattern, check_delays, delay_pattern
+from musicgen_core.patterns.apply import interleave, predicting_steps
+from musicgen_core.patterns.layout import Pattern, build_pattern
+
+MAX_STEPS = 65_536
+"""Longer sequences are refused: attention's time grows with their square."""
 
 DESCRIPTION = "description"
 """AudioCraft's name of the words among the conditions."""
@@ -80,7 +84,6 @@ def resolve_model(model: ModelConfig, codec: CodecSpec) -> ModelConfig:
     dim, num_heads, num_layers = model.shape
     if dim % num_heads or dim % 2 or dim < 4:
         raise ValueError(f"model.dim {dim} must be even, at least 4 and a multiple of model.num_heads {num_heads}")
-    delays = check_delays(model.delays if model.delays is not None else range(codec.num_codebooks), codec.num_codebooks)
     return replace(
         model,
         dim=dim,
@@ -88,7 +91,7 @@ def resolve_model(model: ModelConfig, codec: CodecSpec) -> ModelConfig:
         num_layers=num_layers,
         num_codebooks=codec.num_codebooks,
         card=codec.card,
-        delays=delays,
+        pattern=resolve_pattern(model.pattern, codec),
     )
 
 
@@ -101,12 +104,10 @@ class LanguageModel(nn.Module):
         super().__init__()
         assert config.num_codebooks is not None
         assert config.card is not None
-        assert config.delays is not None
         dim, num_heads, num_layers = config.shape
         self.config = config
         self.num_codebooks = config.num_codebooks
         self.card = self.special = config.card
-        self.delays = config.delays
         self.fusions = dict(fusions)
         self.condition_provider = ConditionProvider(conditioners)
         self.emb = nn.ModuleList(nn.Embedding(self.card + 1, dim) for _ in range(self.num_codebooks))
@@ -160,14 +161,30 @@ class LanguageModel(nn.Module):
         return fuse(encoded, self.fusions)
 
     def pattern(self, num_frames: int) -> Pattern:
-        return delay_pattern(num_frames, self.delays)
+        """Where the codes of so many frames stand. Raises ValueError for no frame, or more than MAX_STEPS steps."""
+        pattern = build_pattern(self.config.pattern, self.num_codebooks, num_frames)
+        if pattern.num_steps > MAX_STEPS:
+            raise ValueError(
+                f"{num_frames} frames of {self.num_codebooks} codebooks are {pattern.num_steps} steps in the pattern "
+                f"{self.config.pattern.kind}, above the limit of {MAX_STEPS}; ask for fewer seconds "
+                "(training.segment_sec, generation.duration_sec) or choose a model.pattern with fewer steps"
+            )
+        return pattern
 
     def compute_predictions(self, codes_BKT: Tensor, condition: Conditions) -> Predictions:
         """Teacher forcing: codes int64 in [0, card], `card` marking padding -> the logits that predict each of them."""
         pattern = self.pattern(codes_BKT.shape[2])
         sequence_BKS, _ = interleave(codes_BKT, pattern, self.special, keep_only_valid=True)
-        logits_BKTC, mask_KT = align_logits(self(sequence_BKS, condition), pattern)
-        return Predictions(logits_BKTC, mask_KT.expand(codes_BKT.shape))
+        return self.predict(sequence_BKS, pattern, condition)
+
+    def predict(self, sequence_BKS: Tensor, pattern: Pattern, condition: Conditions) -> Predictions:
+        """The same from codes that are laid out already: sequence_BKS int64 of either of the pattern's lengths."""
+        x_BSD = self.hidden_states(sequence_BKS, condition)
+        step_KT, mask_KT = predicting_steps(pattern, sequence_BKS.shape[2], sequence_BKS.device)
+        # heads run where they predict something only: of K x S logits the unrolled pattern uses S
+        logits = [linear(x_BSD.index_select(1, step_T)) for linear, step_T in zip(self.linears, step_KT, strict=True)]
+        logits_BKTC = torch.stack(logits, dim=1).masked_fill(~mask_KT[..., None], float("nan"))
+        return Predictions(logits_BKTC, mask_KT.expand(len(sequence_BKS), -1, -1))
 
     def forward(self, sequence_BKS: Tensor, condition: Conditions, cache: Cache | None = None) -> Tensor:
         """sequence_BKS int64 in [0, card] -> logits_BKSC of the step after each.
@@ -176,6 +193,11 @@ class LanguageModel(nn.Module):
         weights only here); None is unconditional and equals a batch of null values. With a cache the sequence holds
         new steps only, and cross-attention keeps the condition of the cache's first call.
         """
+        x_BSD = self.hidden_states(sequence_BKS, condition, cache)
+        return torch.stack([linear(x_BSD) for linear in self.linears], dim=1)
+
+    def hidden_states(self, sequence_BKS: Tensor, condition: Conditions, cache: Cache | None = None) -> Tensor:
+        """What `forward` gives to the heads, x_BSD."""
         batch, _, num_new = sequence_BKS.shape
         fused = self.fuse(condition, batch)
         first = 0 if cache is None else cache.num_codes_steps
@@ -186,8 +208,7 @@ class LanguageModel(nn.Module):
         x_BSD = self.transformer(x_BSD, source_BLD, self._source_mask(source), cache)
         if cache is not None:
             cache.num_codes_steps += num_new
-        x_BSD = self.out_norm(x_BSD[:, -num_new:])
-        return torch.stack([linear(x_BSD) for linear in self.linears], dim=1)
+        return self.out_norm(x_BSD[:, -num_new:])
 
     def _source_mask(self, source: Condition | None) -> Tensor | None:
         """Positions that cross-attention may see, [B, 1, 1, L].

@@ -23,8 +23,8 @@ def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], out:
     Writes model.safetensors, config.json, README.md and transformers/, all or nothing. Raises FileNotFoundError when
     the run has no checkpoint and ValueError when its weights do not fit its config.
     """
-    from musicgen_core.lm.card import write_card
-    from musicgen_core.lm.interchange import save_transformers
+    from musicgen_core.lm.card import describe_pattern, write_card
+    from musicgen_core.lm.interchange import save_transformers, transformers_generates_alike
     from musicgen_core.lm.model import build_model
     from musicgen_core.lm.weights import load_state, save_export
     from musicgen_core.train.checkpoint import load_best_weights
@@ -40,6 +40,11 @@ def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], out:
         write_text(folder / "README.md", write_card(model, info))
         (folder / "transformers").mkdir()
         save_transformers(folder / "transformers", model)
+    if not transformers_generates_alike(model):
+        say(
+            f"note: transformers' generate knows MusicGen's delays only, not {describe_pattern(model)}: `musicgen "
+            "generate` is right for this model, transformers/ gives its logits"
+        )
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     say(f"exported step {best['step']} ({num_parameters:,} parameters, {extra['tracks']} tracks) to {out}")
 

@@ -19,6 +19,7 @@ from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.data.batches import TokenBatches, TrackTable, count_segment_frames, open_tracks
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import LanguageModel, build_model
+from musicgen_core.patterns.layout import Pattern
 from musicgen_core.train.checkpoint import Best, Checkpoints
 from musicgen_core.train.ema import Ema
 from musicgen_core.train.metrics import History
@@ -83,6 +84,8 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     tracks = open_tracks(job.manifests, job.indexes, "train", config.codec)
     model = build_model(config.model, config.conditioner, config.codec)
     initialize(model, config.seed)
+    world.on_first(lambda: _check_pattern(model.pattern(segment_frames), config))
+    pattern = model.pattern(segment_frames)
     objective = Objective(model)
     distribute(objective, model.transformer.layers, world, t)
     optimizer = build_optimizer(model, t)
@@ -98,6 +101,7 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
         min_segment_ratio=t.min_segment_ratio,
         rank=world.rank,
         world_size=world.size,
+        pattern=pattern,
     ) as batches:
         if loaded:
             batches.load_state_dict(loaded["data"])
@@ -160,6 +164,17 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
             "never comes down from its warm-up"
         )
     _write_config(job)
+
+
+def _check_pattern(pattern: Pattern, config: TrainStageConfig) -> None:
+    """Refuse segments so short that a codebook's first prediction falls behind their end."""
+    untaught = [k for k, steps_T in enumerate(pattern.step_KT) if steps_T[0] >= pattern.num_valid_steps]
+    if untaught:
+        raise Refused(
+            f"a segment of {pattern.step_KT.shape[1]} frames (training.segment_sec {config.training.segment_sec:g}) is "
+            f"too short for the pattern {config.model.pattern.kind}: codebooks {', '.join(map(str, untaught))} would "
+            "never be predicted; raise training.segment_sec or lower model.pattern.delays"
+        )
 
 
 def _write_config(job: TrainJob) -> None:

@@ -36,9 +36,9 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, codes_BKT: Tensor, mask_BT: Tensor, prepared: Prepared) -> Tensor:
-        """-> cross-entropy sums, float32 [B, K]."""
-        predictions = self.model.compute_predictions(codes_BKT, prepared)
+    def forward(self, sequence_BKS: Tensor, codes_BKT: Tensor, mask_BT: Tensor, prepared: Prepared) -> Tensor:
+        """`sequence_BKS` holds the same codes as `codes_BKT` -> cross-entropy sums, float32 [B, K]."""
+        predictions = self.model.predict(sequence_BKS, self.model.pattern(codes_BKT.shape[2]), prepared)
         return sum_losses(predictions.logits_BKTC, codes_BKT, predictions.mask_BKT & mask_BT[:, None])
 
 
@@ -90,9 +90,7 @@ def train_step(
     for number, part in enumerate(batch.split(size)):
         prepared = objective.model.conditioner.prepare(captions[number * size : (number + 1) * size])
         with autocast(world, config):
-            sums_BK = objective(
-                part.codes_BKT.to(world.device), part.mask_BT.to(world.device), prepared.to(world.device)
-            )
+            sums_BK = objective(*_inputs(part, world), prepared.to(world.device))
         # Gradients are averaged over processes, hence the factor world.size in the weights.
         (sums_BK * weights_K).sum().backward()
         sums.append(sums_BK.detach())
@@ -126,7 +124,7 @@ def validate(
     for batch in batches:
         prepared = objective.model.conditioner.prepare(batch.captions).to(world.device)
         with autocast(world, config):
-            sums_BK = objective(batch.codes_BKT.to(world.device), batch.mask_BT.to(world.device), prepared)
+            sums_BK = objective(*_inputs(batch, world), prepared)
         part_K = sums_BK.double().sum(0)
         totals_K = part_K if totals_K is None else totals_K + part_K
         counts_K = count_valid(pattern, batch.global_num_valid)
@@ -138,6 +136,13 @@ def validate(
 
 def autocast(world: World, config: TrainingConfig) -> AbstractContextManager[None]:
     return torch.autocast(world.device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
+
+
+def _inputs(batch: Batch, world: World) -> tuple[Tensor, Tensor, Tensor]:
+    """Tensors of a batch as the objective takes them, on the world's device."""
+    assert batch.sequence_BKS is not None, "the loader must be given the model's pattern"
+    sequence_BKS, codes_BKT = batch.sequence_BKS.to(world.device), batch.codes_BKT.to(world.device)
+    return sequence_BKS, codes_BKT, batch.mask_BT.to(world.device)
 
 
 def _drop_captions(batch: Batch, p: float, seed: int) -> list[str | None]:

@@ -1,9 +1,10 @@
 //! Whole decode and probe: what a file is, and all its samples.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::error::{Error, Result};
+pub use crate::guard::guard;
 use crate::kernels;
+use crate::mpeg::Mpeg;
+use crate::mpeg_header::Header;
 use crate::planes::Planes;
 use crate::stream::{Family, Source, Stream};
 use crate::tags::read_tags;
@@ -39,9 +40,12 @@ impl Audio {
     }
 }
 
-pub fn probe(source: Source<'_>) -> Result<Info> {
+pub fn probe(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Info> {
     guard(&source.name(), || {
-        let mut stream = Stream::open(source, false)?;
+        let mut stream = match open(source, false)? {
+            Opened::Stream(stream) => stream,
+            Opened::Mpeg(mpeg) => return probe_mpeg(mpeg, source, interrupt),
+        };
         let tags = read_tags(&mut stream);
         let (container, codec) = (stream.container(), stream.codec());
         let mut first_packet = None;
@@ -52,26 +56,67 @@ pub fn probe(source: Source<'_>) -> Result<Info> {
             stream.spec().ok_or_else(|| Error::corrupt(&stream.name, "holds no audio"))?;
         let num_samples = match (stream.declared_samples(), stream.family, first_packet) {
             (_, Family::Other, _) => None,
-            (_, Family::Aac, Some(frames)) => Some(frames + stream.count_samples(Some(frames))?),
-            (Some(_), Family::Vorbis, None) => Some(stream.count_samples(None)?), // an end stamp may lie
+            (_, Family::Aac, Some(frames)) => Some(frames + stream.count_samples(Some(frames), interrupt)?),
+            (Some(_), Family::Vorbis, None) => Some(stream.count_samples(None, interrupt)?), // an end stamp may lie
             (Some(samples), _, _) => Some(samples),
-            (None, _, first) => Some(first.unwrap_or(0) + stream.count_samples(None)?.saturating_sub(stream.skip)),
+            (None, _, first) => {
+                Some(first.unwrap_or(0) + stream.count_samples(None, interrupt)?.saturating_sub(stream.skip))
+            }
         };
         Ok(Info { container, codec, sample_rate_hz, num_channels, num_samples, tags })
     })
+}
+
+fn probe_mpeg(mut mpeg: Mpeg<'_>, source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Info> {
+    let Header { sample_rate_hz, num_channels, .. } = mpeg.header();
+    let codec = mpeg.codec();
+    let num_samples = Some(mpeg.num_samples(interrupt)?);
+    let tags = read_tags(&mut Stream::open(source, false)?);
+    Ok(Info { container: codec, codec, sample_rate_hz, num_channels, num_samples, tags })
 }
 
 /// All samples. Fails when the file ends before its header says so, when packets are missing or cannot be decoded, and
 /// when samples are not finite.
 pub fn decode(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Audio> {
     guard(&source.name(), || {
-        let mut stream = Stream::open(source, true)?;
-        let Range { planes, sample_rate_hz, num_channels, jumps } = read_range(&mut stream, 0, None, interrupt)?;
-        check_complete(&mut stream, planes.num_samples() as u64, jumps)?;
-        let samples = planes.into_vec();
-        check_finite(&stream.name, &samples, num_channels, 0, sample_rate_hz)?;
-        Ok(Audio { samples, num_channels, sample_rate_hz })
+        let mut stream = match open(source, true)? {
+            Opened::Stream(stream) => stream,
+            Opened::Mpeg(mut mpeg) => {
+                mpeg.check_complete(interrupt)?;
+                return finish(mpeg.read(0, u64::MAX, interrupt)?, mpeg.name(), 0);
+            }
+        };
+        let range = read_range(&mut stream, 0, None, interrupt)?;
+        check_complete(&mut stream, range.planes.num_samples() as u64, range.jumps)?;
+        finish(range, &stream.name, 0)
     })
+}
+
+/// A file by the path that reads it.
+pub enum Opened<'s> {
+    Mpeg(Mpeg<'s>),
+    Stream(Stream<'s>),
+}
+
+pub fn open(source: Source<'_>, verify: bool) -> Result<Opened<'_>> {
+    if let Some(mpeg) = Mpeg::open(source, false)? {
+        return Ok(Opened::Mpeg(mpeg));
+    }
+    let stream = Stream::open(source, verify)?;
+    if stream.family != Family::Mpeg {
+        return Ok(Opened::Stream(stream));
+    }
+    match Mpeg::open(source, true)? {
+        Some(mpeg) => Ok(Opened::Mpeg(mpeg)),
+        None => Err(Error::unsupported(&stream.name, "not audio, or of a format that is not read")),
+    }
+}
+
+pub fn finish(range: Range, name: &str, start: u64) -> Result<Audio> {
+    let Range { planes, sample_rate_hz, num_channels, .. } = range;
+    let samples = planes.into_vec();
+    check_finite(name, &samples, num_channels, start, sample_rate_hz)?;
+    Ok(Audio { samples, num_channels, sample_rate_hz })
 }
 
 /// Part of a stream, with what a caller may want to check.
@@ -113,18 +158,6 @@ pub fn read_range(stream: &mut Stream<'_>, start: u64, count: Option<u64>, inter
     Ok(Range { planes, sample_rate_hz: spec.0, num_channels: spec.1, jumps })
 }
 
-/// Runs `work`, turning a decoder's panic on hostile bytes into an error about `name`.
-pub fn guard<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("unknown");
-        Err(Error::corrupt(name, format!("the decoder gave up: {message}")))
-    })
-}
-
 pub fn check_finite(name: &str, samples: &[f32], num_channels: usize, start: u64, rate: u32) -> Result<()> {
     let Some(index) = kernels::first_nonfinite(samples) else { return Ok(()) };
     let num_samples = samples.len() / num_channels;
@@ -152,7 +185,7 @@ fn check_contiguous(stream: &Stream<'_>, position: i64, at: u64, jumps: &mut u64
     let stamped = match stream.family {
         Family::Lossless => false,
         Family::Vorbis | Family::Opus => true,
-        Family::Mpeg { .. } | Family::Aac | Family::Other => return Ok(()),
+        Family::Mpeg | Family::Aac | Family::Other => return Ok(()),
     };
     let origin = stream.track.start_ts.get().max(0);
     let position = position.saturating_add_unsigned(stream.skip).saturating_sub(origin);
@@ -168,9 +201,7 @@ fn check_contiguous(stream: &Stream<'_>, position: i64, at: u64, jumps: &mut u64
 fn check_complete(stream: &mut Stream<'_>, decoded: u64, jumps: u64) -> Result<()> {
     stream.check_plausible()?;
     if let Some(declared) = stream.declared_samples() {
-        // Encoders disagree on whether the tag's own frame counts.
-        let tolerance = if matches!(stream.family, Family::Mpeg { .. }) { 1152 } else { 0 };
-        if decoded + jumps + tolerance < declared {
+        if decoded + jumps < declared {
             let message = format!("truncated: {decoded} of {declared} samples are there");
             return Err(Error::corrupt(&stream.name, message));
         }

@@ -25,6 +25,9 @@ pub enum Error {
     /// A token shard or its index is not what it should be.
     #[error("{name}: {message}")]
     Shard { name: String, message: String },
+    /// The system has not got the memory that a file or a call needs.
+    #[error("{what}: needs {bytes} bytes of memory, which the system refused")]
+    Memory { what: String, bytes: u128 },
     /// An argument is wrong.
     #[error("{0}")]
     Value(String),
@@ -34,6 +37,9 @@ pub enum Error {
     /// A signal arrived (Ctrl-C); the Python exception is already pending.
     #[error("interrupted")]
     Interrupted,
+    /// A bug of ours, caught.
+    #[error("internal error: {0}; this is a bug in musicgen_core's extension")]
+    Internal(String),
 }
 
 impl Error {

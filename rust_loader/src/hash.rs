@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::decode::Interrupt;
 use crate::error::{Error, Result};
+use crate::watch::watched;
 
 pub type Digest = [u8; 16];
 
@@ -14,11 +16,12 @@ pub fn of_bytes(data: &[u8]) -> Digest {
     shorten(blake3::hash(data))
 }
 
-pub fn of_file(path: &Path) -> Result<Digest> {
+pub fn of_file(path: &Path, interrupt: Interrupt<'_>) -> Result<Digest> {
     let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 18];
     loop {
+        interrupt()?;
         match file.read(&mut buffer) {
             Ok(0) => return Ok(shorten(hasher.finalize())),
             Ok(count) => hasher.update(&buffer[..count]),
@@ -29,8 +32,16 @@ pub fn of_file(path: &Path) -> Result<Digest> {
 }
 
 /// One result per path, in order, on a pool of this call's own (a global one would not survive a fork).
-pub fn of_files(paths: &[PathBuf], pool: &rayon::ThreadPool) -> Vec<Result<Digest>> {
-    pool.install(|| paths.par_iter().map(|path| of_file(path)).collect())
+pub fn of_files(paths: &[PathBuf], num_threads: usize, interrupt: Interrupt<'_>) -> Result<Vec<Result<Digest>>> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(num_threads)
+        .build()
+        .map_err(|e| Error::value(format!("cannot start {num_threads} threads: {e}")))?;
+    watched(interrupt, |asked| {
+        let digests = pool.install(|| paths.par_iter().map(|path| of_file(path, asked)).collect());
+        asked()?; // else every digest after the interrupt would be an error of its own
+        Ok(digests)
+    })
 }
 
 pub fn hex(digest: &Digest) -> String {

@@ -2,11 +2,21 @@
 //! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet) -> `decode`, `segments`;
 //! `resample`, `measure`; `pattern`, `sampler`; `shard_index` -> `shard_read`; `kernels` -> kernels/kernels.h.
 
+pub mod checked;
 pub mod decode;
 pub mod error;
+pub mod guard;
 pub mod hash;
 pub mod kernels;
 pub mod measure;
+pub mod memory;
+pub mod mpeg;
+mod mpeg_bytes;
+mod mpeg_header;
+mod mpeg_index;
+mod mpeg_reservoir;
+mod mpeg_scan;
+mod mpeg_tag;
 pub mod npy;
 pub mod pattern;
 pub mod planes;
@@ -19,3 +29,4 @@ pub mod shard_index;
 pub mod shard_read;
 pub mod stream;
 pub mod tags;
+pub mod watch;

@@ -2,6 +2,7 @@
 
 use ebur128::{EbuR128, Mode};
 
+use crate::decode::Interrupt;
 use crate::error::{Error, Result};
 use crate::kernels;
 
@@ -16,8 +17,11 @@ pub struct Measure {
     pub true_peak_dbtp: Option<f64>,
 }
 
+/// Between two looks at whether the caller was interrupted: some milliseconds.
+const BLOCK_SAMPLES: usize = 1 << 16;
+
 /// Planar [num_channels, num_samples].
-pub fn measure(x: &[f32], num_channels: usize, sample_rate_hz: u32) -> Result<Measure> {
+pub fn measure(x: &[f32], num_channels: usize, sample_rate_hz: u32, interrupt: Interrupt<'_>) -> Result<Measure> {
     let num_samples = x.len() / num_channels;
     if num_samples == 0 {
         return Ok(Measure { peak: 0.0, rms: 0.0, loudness_lufs: None, true_peak_dbtp: None });
@@ -33,7 +37,11 @@ pub fn measure(x: &[f32], num_channels: usize, sample_rate_hz: u32) -> Result<Me
     let mut meter = EbuR128::new(num_channels as u32, sample_rate_hz, Mode::I | Mode::TRUE_PEAK)
         .map_err(|e| Error::value(format!("cannot measure {num_channels} channels at {sample_rate_hz} Hz: {e}")))?;
     let rows: Vec<&[f32]> = x.chunks_exact(num_samples).collect();
-    meter.add_frames_planar_f32(&rows).map_err(|e| Error::value(format!("cannot measure: {e}")))?;
+    for from in (0..num_samples).step_by(BLOCK_SAMPLES) {
+        interrupt()?;
+        let block: Vec<&[f32]> = rows.iter().map(|row| &row[from..num_samples.min(from + BLOCK_SAMPLES)]).collect();
+        meter.add_frames_planar_f32(&block).map_err(|e| Error::value(format!("cannot measure: {e}")))?;
+    }
     let loudness = meter.loudness_global().ok().filter(|lufs| lufs.is_finite());
     let true_peak = (0..num_channels as u32).filter_map(|c| meter.true_peak(c).ok()).fold(0.0, f64::max);
     Ok(Measure {

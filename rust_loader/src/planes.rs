@@ -3,6 +3,7 @@
 use symphonia::core::audio::GenericAudioBufferRef;
 
 use crate::error::{Error, Result};
+use crate::memory::zeros;
 
 /// Most samples, over all channels, that one call may decode: 8 GiB of float32, 6.7 hours of 44.1 kHz stereo.
 pub const MAX_DECODED_SAMPLES: u64 = 1 << 31;
@@ -16,9 +17,13 @@ pub struct Planes {
 }
 
 impl Planes {
-    /// Room for `expected` samples per channel; it may turn out to be wrong either way.
+    /// Room for `expected` samples per channel; it may turn out to be wrong either way, and more than there is.
     pub fn new(num_channels: usize, expected: usize) -> Self {
-        Self { data: vec![0.0; num_channels * expected], num_channels, stride: expected, len: 0 }
+        let stride = expected.min(MAX_DECODED_SAMPLES as usize / num_channels);
+        match zeros("", num_channels * stride) {
+            Ok(data) => Self { data, num_channels, stride, len: 0 },
+            Err(_) => Self { data: Vec::new(), num_channels, stride: 0, len: 0 },
+        }
     }
 
     pub fn num_samples(&self) -> usize {
@@ -71,7 +76,7 @@ impl Planes {
             return Err(Error::limit(name, message));
         }
         let stride = (self.stride + self.stride / 2).max(needed).max(1 << 16).min(most);
-        let mut data = vec![0.0; self.num_channels * stride];
+        let mut data = zeros(name, self.num_channels * stride)?;
         for channel in 0..self.num_channels {
             let row = &self.data[channel * self.stride..channel * self.stride + self.len];
             data[channel * stride..channel * stride + self.len].copy_from_slice(row);

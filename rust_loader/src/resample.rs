@@ -4,12 +4,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
+use crate::decode::Interrupt;
 use crate::error::{Error, Result};
 use crate::kernels::Fir;
+use crate::memory::zeros;
 use crate::stream::MAX_SAMPLE_RATE_HZ;
 
 /// 64 MiB for one table and for all that are kept; a pair of rates without common factors reaches it near 300 kHz.
 const MAX_TABLE_WEIGHTS: usize = 1 << 24;
+
+/// Between two looks at whether the caller was interrupted: some milliseconds.
+const BLOCK_OUTPUTS: usize = 1 << 18;
 
 type Key = (u32, u32);
 static TABLES: LazyLock<Mutex<HashMap<Key, Arc<Table>>>> = LazyLock::new(Default::default);
@@ -84,9 +89,9 @@ impl Table {
     }
 
     /// One channel into `out`, whose length is `output_len(x.len())`; the ends are replicated.
-    pub fn apply(&self, x: &[f32], out: &mut [f32]) {
+    pub fn apply(&self, x: &[f32], out: &mut [f32], interrupt: Interrupt<'_>) -> Result<()> {
         if x.is_empty() || out.is_empty() {
-            return;
+            return Ok(());
         }
         let num_taps = self.weights.len() / self.num_phases;
         let taps = || self.first_tap.iter().map(|&tap| i64::from(tap));
@@ -96,7 +101,11 @@ impl Table {
         padded.resize(left, x[0]);
         padded.extend_from_slice(x);
         padded.resize(left + x.len() + right, x[x.len() - 1]);
-        self.fir().apply(&padded, -(left as i64), 0, out);
+        for (block, out) in out.chunks_mut(BLOCK_OUTPUTS).enumerate() {
+            interrupt()?;
+            self.fir().apply(&padded, -(left as i64), (block * BLOCK_OUTPUTS) as u64, out);
+        }
+        Ok(())
     }
 
     pub fn fir(&self) -> Fir<'_> {
@@ -105,17 +114,23 @@ impl Table {
 }
 
 /// Planar [num_channels, num_samples] -> [num_channels, output_len].
-pub fn resample(x: &[f32], num_channels: usize, from_hz: u32, to_hz: u32) -> Result<Vec<f32>> {
+pub fn resample(
+    x: &[f32],
+    num_channels: usize,
+    from_hz: u32,
+    to_hz: u32,
+    interrupt: Interrupt<'_>,
+) -> Result<Vec<f32>> {
     let table = Table::get(from_hz, to_hz)?;
     if from_hz == to_hz {
         return Ok(x.to_vec());
     }
     let num_samples = x.len() / num_channels;
     let num_outputs = table.output_len(num_samples);
-    let mut out = vec![0.0; num_channels * num_outputs];
+    let mut out = zeros("resample", num_channels * num_outputs)?;
     if num_outputs > 0 {
         for (x, out) in x.chunks_exact(num_samples).zip(out.chunks_exact_mut(num_outputs)) {
-            table.apply(x, out);
+            table.apply(x, out, interrupt)?;
         }
     }
     Ok(out)
@@ -139,7 +154,7 @@ mod tests {
         for (from, to) in [(44_100, 32_000), (48_000, 32_000), (22_050, 32_000), (32_000, 44_100)] {
             let table = Table::get(from, to).unwrap();
             let mut whole = vec![0.0; table.output_len(x.len())];
-            table.apply(&x, &mut whole);
+            table.apply(&x, &mut whole, &|| Ok(())).unwrap();
             let (first_input, first_output) = (5000i64, whole.len() / 2);
             let mut part = vec![0.0; 300];
             table.fir().apply(&x[first_input as usize..], first_input, first_output as u64, &mut part);

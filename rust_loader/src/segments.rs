@@ -1,41 +1,37 @@
 //! Part of a file, bit-equal to the same slice of its whole decode: by seeking with a pre-roll where that is proven,
 //! from the start otherwise.
 
-use crate::decode::{Audio, Interrupt, Range, check_finite, guard, read_range};
+use crate::decode::{Audio, Interrupt, Opened, Range, finish, guard, open, read_range};
 use crate::error::Result;
 use crate::planes::Planes;
 use crate::stream::{Family, Source, Stream};
 
 /// Samples to decode and drop before a segment so that the decoder's state no longer depends on where it began; None
-/// where that never holds (AAC draws noise, Opus converges but is not bit-equal) or where a seek is not exact (MPEG
-/// audio without a LAME tag: its timeline is only known by reading it).
-///
-/// Vorbis: the largest block. MP3: the bit reservoir reaches back 511 bytes (MPEG-1) or 255 (MPEG-2), at most 23 frames
-/// at 8 kb/s, and the overlap one frame more.
+/// where that never holds (AAC draws noise, Opus converges but is not bit-equal) or where another file
+/// does it (MPEG audio, src/mpeg.rs). Vorbis: the largest block.
 fn pre_roll(family: Family) -> Option<u64> {
     match family {
         Family::Lossless => Some(0),
         Family::Vorbis => Some(8192),
-        Family::Mpeg { exact_length: true } => Some(32 * 1152),
-        Family::Mpeg { exact_length: false } | Family::Opus | Family::Aac | Family::Other => None,
+        Family::Mpeg | Family::Opus | Family::Aac | Family::Other => None,
     }
 }
 
 /// Samples `start .. start + count` of the file's own rate; fewer at its end, none beyond it.
 pub fn decode_segment(source: Source<'_>, start: u64, count: u64, interrupt: Interrupt<'_>) -> Result<Audio> {
     guard(&source.name(), || {
-        let mut stream = Stream::open(source, false)?;
-        let Range { planes, sample_rate_hz, num_channels, .. } =
-            match read_by_seeking(&mut stream, start, count, interrupt)? {
-                Some(found) => found,
-                None => {
-                    stream = Stream::open(source, false)?;
-                    read_range(&mut stream, start, Some(count), interrupt)?
-                }
-            };
-        let samples = planes.into_vec();
-        check_finite(&stream.name, &samples, num_channels, start, sample_rate_hz)?;
-        Ok(Audio { samples, num_channels, sample_rate_hz })
+        let mut stream = match open(source, false)? {
+            Opened::Stream(stream) => stream,
+            Opened::Mpeg(mut mpeg) => return finish(mpeg.read(start, count, interrupt)?, mpeg.name(), start),
+        };
+        let range = match read_by_seeking(&mut stream, start, count, interrupt)? {
+            Some(found) => found,
+            None => {
+                stream = Stream::open(source, false)?;
+                read_range(&mut stream, start, Some(count), interrupt)?
+            }
+        };
+        finish(range, &stream.name, start)
     })
 }
 

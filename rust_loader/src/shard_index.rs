@@ -6,6 +6,7 @@
 //! track (48)    16 B key, u32 shard, u32 frames, u64 offset of the first code byte, 16 B digest of the code bytes;
 //!               sorted by key
 //! shard         u64 size, 16 B digest, u16 name length, UTF-8 name relative to the index's folder
+//! end (16)      digest of all bytes before it
 //! ```
 
 use std::fs::File;
@@ -19,9 +20,10 @@ use crate::hash::{self, Digest};
 use crate::npy;
 
 pub const MAGIC: &[u8; 8] = b"MGTOKIDX";
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 pub const HEADER_BYTES: usize = 64;
 pub const RECORD_BYTES: usize = 48;
+pub const END_BYTES: usize = size_of::<Digest>();
 const CODES_SUFFIX: &str = ".codes.npy";
 
 #[derive(Clone, Copy)]
@@ -163,6 +165,7 @@ pub fn write(
     let mut bytes = header.to_bytes().to_vec();
     records.iter().for_each(|record| bytes.extend(record.to_bytes()));
     table.iter().for_each(|shard| shard.write(&mut bytes));
+    bytes.extend(hash::of_bytes(&bytes));
     write_atomically(out, &bytes).map_err(|e| Error::io(out, e))
 }
 

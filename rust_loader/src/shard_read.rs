@@ -5,10 +5,11 @@ use std::sync::OnceLock;
 
 use memmap2::Mmap;
 
+use crate::checked::Checked;
 use crate::decode::Interrupt;
 use crate::error::{Error, Result};
 use crate::hash::{self, Digest};
-use crate::shard_index::{HEADER_BYTES, Header, RECORD_BYTES, Record, Shard, map_file};
+use crate::shard_index::{END_BYTES, HEADER_BYTES, Header, RECORD_BYTES, Record, Shard, map_file};
 
 /// An open index. Shards are mapped when first read, and stay mapped.
 pub struct TokenShards {
@@ -16,6 +17,7 @@ pub struct TokenShards {
     map: Mmap,
     header: Header,
     shards: Vec<OpenShard>,
+    checked: Checked,
 }
 
 struct OpenShard {
@@ -25,14 +27,20 @@ struct OpenShard {
 }
 
 impl TokenShards {
-    /// Checks the index itself and the sizes of its shards; the codes are checked by `verify`.
+    /// Checks the index by its own digest, and the sizes of its shards. A track's codes are compared with their digest
+    /// when they are first read; `verify` does that for all, and for whole shards.
     pub fn open(path: &Path) -> Result<Self> {
         let map = map_file(path)?;
         let header = Header::parse(&map).map_err(|message| Error::shard(path, message))?;
+        let content = map.len() - END_BYTES; // a header is longer than that
+        if hash::of_bytes(&map[..content]) != map[content..] {
+            let message = "does not match the digest at its end: truncated or damaged; build the index again";
+            return Err(Error::shard(path, message));
+        }
         let table = usize::try_from(header.num_tracks)
             .ok()
             .and_then(|n| n.checked_mul(RECORD_BYTES)?.checked_add(HEADER_BYTES))
-            .and_then(|begin| map.get(begin..))
+            .and_then(|begin| map.get(begin..content))
             .and_then(|bytes| Shard::parse_table(bytes, header.num_shards));
         let Some(table) = table else {
             let message = format!(
@@ -54,7 +62,7 @@ impl TokenShards {
             }
             shards.push(OpenShard { entry, path, map: OnceLock::new() });
         }
-        Ok(Self { path: path.to_owned(), map, header, shards })
+        Ok(Self { path: path.to_owned(), map, header, shards, checked: Checked::default() })
     }
 
     pub fn header(&self) -> Header {
@@ -102,7 +110,7 @@ impl TokenShards {
         if valid == 0 {
             return Ok(0);
         }
-        let codes = self.codes(&record)?;
+        let codes = self.codes(track as usize, &record)?;
         for (row, out) in codes.chunks_exact(total * 2).zip(out.chunks_exact_mut(num_frames)) {
             let bytes = &row[start * 2..(start + valid) * 2];
             for (code, pair) in out[..valid].iter_mut().zip(bytes.chunks_exact(2)) {
@@ -135,9 +143,7 @@ impl TokenShards {
             if previous >= Some(record.key) {
                 return Err(damaged("is out of order"));
             }
-            if hash::of_bytes(self.codes(&record)?) != record.digest {
-                return Err(damaged("does not match its digest"));
-            }
+            self.check_codes(&record, self.mapped(&record)?)?;
             previous = Some(record.key);
         }
         Ok(())
@@ -150,8 +156,27 @@ impl TokenShards {
         }
     }
 
-    /// The bytes of a track's codes [K, frames].
-    fn codes(&self, record: &Record) -> Result<&[u8]> {
+    fn check_codes(&self, record: &Record, codes: &[u8]) -> Result<()> {
+        if hash::of_bytes(codes) == record.digest {
+            return Ok(());
+        }
+        let message = format!(
+            "byte {}: the codes of track {} are not those that were indexed; the shard was changed or damaged: tokenize again",
+            record.offset,
+            hash::hex(&record.key)
+        );
+        Err(Error::shard(&self.shards[record.shard as usize].path, message))
+    }
+
+    /// The bytes of a track's codes [K, frames], compared with their digest the first time.
+    fn codes(&self, track: usize, record: &Record) -> Result<&[u8]> {
+        let codes = self.mapped(record)?;
+        self.checked.once(track, self.num_tracks(), || self.check_codes(record, codes))?;
+        Ok(codes)
+    }
+
+    /// The bytes that a record points to, unchecked.
+    fn mapped(&self, record: &Record) -> Result<&[u8]> {
         let damaged = |what: &str| {
             let message = format!("track {} points to {what}; build the index again", hash::hex(&record.key));
             Error::shard(&self.path, message)

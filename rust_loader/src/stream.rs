@@ -1,6 +1,6 @@
 //! One audio track of one file or byte string: opened by content (never by suffix), read packet by packet.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::LazyLock;
@@ -18,6 +18,7 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
+use crate::decode::Interrupt;
 use crate::error::{Error, Result};
 
 pub const MAX_CHANNELS: usize = 32;
@@ -29,6 +30,12 @@ static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     registry.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
     registry
 });
+
+/// Builds the tables that every file needs, so that no fork can come in the midst of it.
+pub fn prepare() {
+    LazyLock::force(&CODECS);
+    symphonia::default::get_probe();
+}
 
 /// Where encoded bytes come from.
 #[derive(Clone, Copy)]
@@ -48,20 +55,23 @@ impl<'s> Source<'s> {
     /// The byte source and its length.
     fn open(&self) -> Result<(Box<dyn MediaSource + 's>, u64)> {
         match self {
-            Self::File(path) => {
-                let file = File::open(path).map_err(|e| Error::io(path, e))?;
-                let metadata = file.metadata().map_err(|e| Error::io(path, e))?;
-                if metadata.is_dir() {
-                    return Err(Error::io(path, std::io::Error::from_raw_os_error(21))); // EISDIR
-                }
-                if !metadata.is_file() {
-                    return Err(Error::unsupported(&self.name(), "not a regular file"));
-                }
-                Ok((Box::new(file), metadata.len()))
-            }
+            Self::File(path) => open_file(path).map(|(file, metadata)| (Box::new(file) as _, metadata.len())),
             Self::Bytes { data, .. } => Ok((Box::new(Cursor::new(*data)), data.len() as u64)),
         }
     }
+}
+
+/// A regular file.
+pub fn open_file(path: &Path) -> Result<(File, Metadata)> {
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let metadata = file.metadata().map_err(|e| Error::io(path, e))?;
+    if metadata.is_dir() {
+        return Err(Error::io(path, std::io::Error::from_raw_os_error(21))); // EISDIR
+    }
+    if !metadata.is_file() {
+        return Err(Error::unsupported(&path.display().to_string(), "not a regular file"));
+    }
+    Ok((file, metadata))
 }
 
 /// What a codec's timeline is like, and so what may be trusted and how a segment is reached.
@@ -73,8 +83,8 @@ pub enum Family {
     Vorbis,
     /// Opus in Ogg.
     Opus,
-    /// MPEG audio. `exact_length`: a LAME tag gives delay and padding.
-    Mpeg { exact_length: bool },
+    /// Bare MPEG audio, which src/mpeg.rs reads.
+    Mpeg,
     /// AAC: no gapless information is read, samples are as in the bitstream.
     Aac,
     /// Everything else: decoded from the start, length unknown.
@@ -135,7 +145,7 @@ impl<'s> Stream<'s> {
         let decoder = CODECS
             .make_audio_decoder(&params, &AudioDecoderOptions::default().verify(verify))
             .map_err(|e| Error::from_decoder(&name, "opening", e))?;
-        let family = family(reader.format_info().short_name, decoder.codec_info().short_name, &track);
+        let family = family(reader.format_info().short_name, decoder.codec_info().short_name);
         let spec = match (params.sample_rate, &params.channels) {
             (Some(rate), Some(channels)) => Some((rate, channels.count())),
             _ => None,
@@ -165,7 +175,7 @@ impl<'s> Stream<'s> {
     /// Samples per channel that the header promises, trims applied; None where no header says so reliably.
     pub fn declared_samples(&self) -> Option<u64> {
         match self.family {
-            Family::Aac | Family::Other | Family::Mpeg { exact_length: false } => None,
+            Family::Aac | Family::Other | Family::Mpeg => None,
             _ => self.track.num_frames.map(|n| n.saturating_sub(self.skip)),
         }
     }
@@ -182,15 +192,6 @@ impl<'s> Stream<'s> {
             if matches!(self.family, Family::Vorbis | Family::Opus) {
                 // Symphonia trims every page to its stamp; only the stream's end is meant to be (RFC 7845, 4.5).
                 packet.trim_end = Default::default();
-            }
-            if let Family::Mpeg { exact_length } = self.family {
-                let end = self.track.num_frames.filter(|_| exact_length);
-                if end.is_some_and(|end| packet.pts.get() >= end as i64) {
-                    return Ok(None); // tags and padding behind the last sample
-                }
-                if !exact_length {
-                    packet.trim_end = Default::default(); // from a length estimated by bit rate
-                }
             }
             let position = packet.pts.get().saturating_add_unsigned(packet.trim_start.get());
             let decoded = self
@@ -246,9 +247,10 @@ impl<'s> Stream<'s> {
     }
 
     /// Frames in all packets, by reading them without decoding: `frames_per_packet` each, or their own duration.
-    pub fn count_samples(&mut self, frames_per_packet: Option<u64>) -> Result<u64> {
+    pub fn count_samples(&mut self, frames_per_packet: Option<u64>, interrupt: Interrupt<'_>) -> Result<u64> {
         let mut total = 0u64;
         while let Some(packet) = self.reader.next_packet().map_err(|e| self.error(e))? {
+            interrupt()?;
             if packet.track_id == self.track.id {
                 self.packet_bytes += packet.data.len() as u64;
                 total += frames_per_packet.unwrap_or_else(|| self.frames_in(&packet));
@@ -272,11 +274,9 @@ impl<'s> Stream<'s> {
         }
     }
 
-    /// A stream of bare MPEG or AAC frames is recognised by a few bits, which junk has too: most of the file must be
-    /// frames.
+    /// A stream of bare AAC frames is recognised by a few bits, which junk has too: most of the file must be frames.
     pub fn check_plausible(&self) -> Result<()> {
-        let bare = matches!(self.family, Family::Mpeg { .. }) || self.container() == "aac";
-        if bare && self.packet_bytes * 4 < self.audio_bytes {
+        if self.container() == "aac" && self.packet_bytes * 4 < self.audio_bytes {
             let message = format!(
                 "only {} of {} bytes are {} frames; not an audio file, or damaged",
                 self.packet_bytes,
@@ -325,13 +325,13 @@ impl<'s> Stream<'s> {
     }
 }
 
-fn family(container: &str, codec: &str, track: &Track) -> Family {
+fn family(container: &str, codec: &str) -> Family {
     match (container, codec) {
         ("wave" | "aiff", codec) if codec.starts_with("pcm_") => Family::Lossless,
         ("flac", "flac") | ("isomp4", "alac") => Family::Lossless,
         ("ogg", "vorbis") => Family::Vorbis,
         ("ogg", "opus") => Family::Opus,
-        ("mp1" | "mp2" | "mp3", _) => Family::Mpeg { exact_length: track.delay.is_some() },
+        ("mp1" | "mp2" | "mp3", _) => Family::Mpeg,
         (_, "aac") => Family::Aac,
         _ => Family::Other,
     }

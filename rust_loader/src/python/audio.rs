@@ -9,6 +9,7 @@ use pyo3::types::{PyBytes, PyDict};
 use super::{array2, detached};
 use crate::decode::{self, Audio};
 use crate::error::{Error, Result};
+use crate::memory::zeros;
 use crate::stream::{MAX_SAMPLE_RATE_HZ, Source};
 use crate::{kernels, measure as measures, resample as resampler, segments};
 
@@ -19,7 +20,7 @@ type ProbeResult<'py> = (&'static str, &'static str, u32, usize, Option<u64>, Bo
 
 #[pyfunction]
 pub fn probe(py: Python<'_>, path: PathBuf) -> PyResult<ProbeResult<'_>> {
-    let info = py.detach(|| decode::probe(Source::File(&path)))?;
+    let info = detached(py, |interrupt| decode::probe(Source::File(&path), interrupt))?;
     let tags = PyDict::new(py);
     for (name, value) in &info.tags {
         tags.set_item(name, value)?;
@@ -51,18 +52,18 @@ pub fn decode_segment(py: Python<'_>, path: PathBuf, start_samples: i64, num_sam
 #[pyfunction]
 pub fn mix_to_mono<'py>(py: Python<'py>, wav: PyReadonlyArray2<'py, f32>) -> PyResult<Wav<'py>> {
     let (samples, [num_channels, num_samples]) = planar(&wav)?;
-    let mono = py.detach(|| {
-        let mut mono = vec![0.0; num_samples];
+    let mono = detached(py, |_| {
+        let mut mono = zeros("mix", num_samples)?;
         kernels::mix_to_mono(samples, num_channels, &mut mono);
-        mono
-    });
+        Ok(mono)
+    })?;
     Ok(array2(py, [1, num_samples], mono))
 }
 
 #[pyfunction]
 pub fn resample<'py>(py: Python<'py>, wav: PyReadonlyArray2<'py, f32>, from_hz: u32, to_hz: u32) -> PyResult<Wav<'py>> {
     let (samples, [num_channels, _]) = planar(&wav)?;
-    let out = py.detach(|| resampler::resample(samples, num_channels, from_hz, to_hz))?;
+    let out = detached(py, |interrupt| resampler::resample(samples, num_channels, from_hz, to_hz, interrupt))?;
     Ok(array2(py, [num_channels, out.len() / num_channels], out))
 }
 
@@ -76,14 +77,14 @@ pub fn measure(py: Python<'_>, wav: PyReadonlyArray2<'_, f32>, sample_rate_hz: u
         let message = format!("sample_rate_hz is {sample_rate_hz}; it must be in 1..={MAX_SAMPLE_RATE_HZ}");
         return Err(Error::value(message).into());
     }
-    let found = py.detach(|| measures::measure(samples, num_channels, sample_rate_hz))?;
+    let found = detached(py, |interrupt| measures::measure(samples, num_channels, sample_rate_hz, interrupt))?;
     Ok((found.peak, found.rms, found.loudness_lufs, found.true_peak_dbtp))
 }
 
 #[pyfunction]
 pub fn sound_bounds(py: Python<'_>, wav: PyReadonlyArray2<'_, f32>, threshold_dbfs: f64) -> PyResult<(usize, usize)> {
     let (samples, [num_channels, _]) = planar(&wav)?;
-    Ok(py.detach(|| measures::sound_bounds(samples, num_channels, threshold_dbfs)))
+    detached(py, |_| Ok(measures::sound_bounds(samples, num_channels, threshold_dbfs)))
 }
 
 fn into_wav(py: Python<'_>, audio: Audio) -> (Wav<'_>, u32) {

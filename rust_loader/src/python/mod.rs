@@ -1,18 +1,21 @@
 //! The binding: arguments parsed once, the GIL released around everything that takes time, one mapping of errors.
 
 mod audio;
+mod pattern;
 mod tokens;
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use numpy::ndarray::{Array2, Array3};
-use numpy::{Element, IntoPyArray, PyArray2, PyArray3};
-use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
+use numpy::{Element, IntoPyArray, PyArray2, PyArray3, PyArrayMethods};
+use pyo3::exceptions::{PyKeyError, PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::{create_exception, wrap_pyfunction};
 
 use crate::error::{Error, Result};
+use crate::guard::{self, guard_call};
+use crate::stream;
 
 create_exception!(musicgen_core.native, AudioError, PyValueError, "A file or byte string is not usable audio.");
 create_exception!(musicgen_core.native, CorruptAudioError, AudioError, "Audio that is truncated or damaged.");
@@ -35,6 +38,8 @@ impl From<Error> for PyErr {
             Error::Shard { .. } => ShardError::new_err(message),
             Error::Value(_) => PyValueError::new_err(message),
             Error::Key { .. } => PyKeyError::new_err(message),
+            Error::Memory { .. } => PyMemoryError::new_err(message),
+            Error::Internal(_) => PyRuntimeError::new_err(message),
             Error::Interrupted => pyo3::exceptions::PyKeyboardInterrupt::new_err(()),
         }
     }
@@ -47,7 +52,7 @@ fn os_message(error: &std::io::Error) -> String {
 }
 
 /// Runs `work` without the GIL. `work` calls its argument now and then; five times a second that lets Python handle
-/// signals, and an exception from there (Ctrl-C) ends the call.
+/// signals, and an exception from there (Ctrl-C) ends the call. A panic is raised as RuntimeError.
 fn detached<T: Send>(
     py: Python<'_>,
     work: impl FnOnce(&(dyn Fn() -> Result<()> + Sync)) -> Result<T> + Send,
@@ -65,7 +70,7 @@ fn detached<T: Send>(
             Error::Interrupted
         })
     };
-    let result = py.detach(|| work(&interrupt));
+    let result = py.detach(|| guard_call(|| work(&interrupt)));
     match raised.into_inner().expect("no panic holds it") {
         Some(error) => Err(error),
         None => result.map_err(PyErr::from),
@@ -81,9 +86,25 @@ fn array3<T: Element>(py: Python<'_>, shape: [usize; 3], data: Vec<T>) -> Bound<
     Array3::from_shape_vec(shape, data).expect("data fills its shape").into_pyarray(py)
 }
 
+/// What would otherwise be built at first use. A fork, or a signal handler that raises, could come in the midst of that;
+/// rust-numpy panics when numpy's import is broken off.
+fn prepare(py: Python<'_>) -> PyResult<()> {
+    stream::prepare();
+    py.import("numpy")?;
+    PyArray2::<f32>::zeros(py, [0, 0], false).try_readonly().map(drop).map_err(PyErr::from)
+}
+
+/// Panics, so that a test can see what becomes of it.
+#[pyfunction]
+fn panic_for_tests(py: Python<'_>) -> PyResult<()> {
+    detached(py, |_| panic!("on purpose"))
+}
+
 #[pymodule(gil_used = true)]
 fn _rust_loader(m: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = m.py();
+    guard::install();
+    prepare(py)?;
     m.add("AudioError", py.get_type::<AudioError>())?;
     m.add("CorruptAudioError", py.get_type::<CorruptAudioError>())?;
     m.add("UnsupportedAudioError", py.get_type::<UnsupportedAudioError>())?;
@@ -100,11 +121,12 @@ fn _rust_loader(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(tokens::hash_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::hash_file, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::hash_files, m)?)?;
-    m.add_function(wrap_pyfunction!(tokens::interleave, m)?)?;
-    m.add_function(wrap_pyfunction!(tokens::deinterleave, m)?)?;
+    m.add_function(wrap_pyfunction!(pattern::interleave, m)?)?;
+    m.add_function(wrap_pyfunction!(pattern::deinterleave, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::philox_raw, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::uniform, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::sample_segments, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::write_token_index, m)?)?;
+    m.add_function(wrap_pyfunction!(panic_for_tests, m)?)?;
     m.add_class::<tokens::TokenShards>()
 }

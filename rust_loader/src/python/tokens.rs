@@ -2,17 +2,14 @@
 
 use std::path::PathBuf;
 
-use numpy::{
-    Element, IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray3, PyUntypedArrayMethods,
-};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::{array2, array3, detached};
 use crate::error::{Error, Result};
-use crate::kernels::Token;
 use crate::sampler::{self, SegmentSampler};
-use crate::{hash, pattern, shard_index, shard_read};
+use crate::{hash, shard_index, shard_read};
 
 #[pyfunction]
 pub fn hash_bytes(py: Python<'_>, data: &Bound<'_, PyBytes>) -> String {
@@ -22,7 +19,7 @@ pub fn hash_bytes(py: Python<'_>, data: &Bound<'_, PyBytes>) -> String {
 
 #[pyfunction]
 pub fn hash_file(py: Python<'_>, path: PathBuf) -> PyResult<String> {
-    Ok(hash::hex(&py.detach(|| hash::of_file(&path))?))
+    Ok(hash::hex(&detached(py, |interrupt| hash::of_file(&path, interrupt))?))
 }
 
 #[pyfunction]
@@ -31,104 +28,12 @@ pub fn hash_files(
     paths: Vec<PathBuf>,
     num_threads: usize,
 ) -> PyResult<Vec<(Option<String>, Option<String>)>> {
-    let digests = detached(py, |interrupt| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(num_threads)
-            .build()
-            .map_err(|e| Error::value(format!("cannot start {num_threads} threads: {e}")))?;
-        let mut digests = Vec::with_capacity(paths.len());
-        for some in paths.chunks(64) {
-            interrupt()?;
-            digests.extend(hash::of_files(some, &pool));
-        }
-        Ok(digests)
-    })?;
+    let digests = detached(py, |interrupt| hash::of_files(&paths, num_threads, interrupt))?;
     let split = |digest: Result<hash::Digest>| match digest {
         Ok(digest) => (Some(hash::hex(&digest)), None),
         Err(error) => (None, Some(error.to_string())),
     };
     Ok(digests.into_iter().map(split).collect())
-}
-
-type Codes<'py, T> = Bound<'py, PyArray3<T>>;
-type Mask<'py> = Bound<'py, PyArray2<bool>>;
-
-/// codes [B, K, T] of any of the three types that tokens come in
-#[derive(FromPyObject)]
-pub enum AnyCodes<'py> {
-    U16(PyReadonlyArray3<'py, u16>),
-    I16(PyReadonlyArray3<'py, i16>),
-    I64(PyReadonlyArray3<'py, i64>),
-}
-
-#[pyfunction]
-pub fn interleave<'py>(
-    py: Python<'py>,
-    codes: AnyCodes<'py>,
-    delays: Vec<i64>,
-    special: i64,
-    keep_only_valid: bool,
-) -> PyResult<(Bound<'py, PyAny>, Mask<'py>)> {
-    match codes {
-        AnyCodes::U16(codes) => interleave_as(py, &codes, &delays, special, keep_only_valid),
-        AnyCodes::I16(codes) => interleave_as(py, &codes, &delays, special, keep_only_valid),
-        AnyCodes::I64(codes) => interleave_as(py, &codes, &delays, special, keep_only_valid),
-    }
-}
-
-fn interleave_as<'py, T: Token + Element>(
-    py: Python<'py>,
-    codes: &PyReadonlyArray3<'py, T>,
-    delays: &[i64],
-    special: i64,
-    keep_only_valid: bool,
-) -> PyResult<(Bound<'py, PyAny>, Mask<'py>)> {
-    let (codes, [batch, num_codebooks, num_frames]) = rows(codes)?;
-    let delays = pattern::check_delays(delays, num_codebooks)?;
-    let (sequence, mask) =
-        py.detach(|| pattern::interleave(codes, batch * num_codebooks, &delays, num_frames, special, keep_only_valid))?;
-    let num_steps = pattern::num_steps(num_frames, &delays, keep_only_valid);
-    let sequence: Codes<'py, T> = array3(py, [batch, num_codebooks, num_steps], sequence);
-    Ok((sequence.into_any(), array2(py, [num_codebooks, num_steps], mask)))
-}
-
-#[pyfunction]
-pub fn deinterleave<'py>(
-    py: Python<'py>,
-    sequence: AnyCodes<'py>,
-    delays: Vec<i64>,
-    num_frames: usize,
-    special: i64,
-) -> PyResult<(Bound<'py, PyAny>, Mask<'py>)> {
-    match sequence {
-        AnyCodes::U16(sequence) => deinterleave_as(py, &sequence, &delays, num_frames, special),
-        AnyCodes::I16(sequence) => deinterleave_as(py, &sequence, &delays, num_frames, special),
-        AnyCodes::I64(sequence) => deinterleave_as(py, &sequence, &delays, num_frames, special),
-    }
-}
-
-fn deinterleave_as<'py, T: Token + Element>(
-    py: Python<'py>,
-    sequence: &PyReadonlyArray3<'py, T>,
-    delays: &[i64],
-    num_frames: usize,
-    special: i64,
-) -> PyResult<(Bound<'py, PyAny>, Mask<'py>)> {
-    let (sequence, [batch, num_codebooks, num_steps]) = rows(sequence)?;
-    let delays = pattern::check_delays(delays, num_codebooks)?;
-    if num_frames > num_steps.max(1 << 24) {
-        return Err(Error::value(format!("{num_frames} frames asked of {num_steps} steps")).into());
-    }
-    let (codes, mask) =
-        py.detach(|| pattern::deinterleave(sequence, batch * num_codebooks, &delays, num_steps, num_frames, special))?;
-    let codes: Codes<'py, T> = array3(py, [batch, num_codebooks, num_frames], codes);
-    Ok((codes.into_any(), array2(py, [num_codebooks, num_frames], mask)))
-}
-
-fn rows<'a, T: Element>(codes: &'a PyReadonlyArray3<'_, T>) -> Result<(&'a [T], [usize; 3])> {
-    let shape = [codes.shape()[0], codes.shape()[1], codes.shape()[2]];
-    let codes = codes.as_slice().map_err(|_| Error::value("codes must be C-contiguous"))?;
-    Ok((codes, shape))
 }
 
 #[pyfunction]
@@ -257,7 +162,7 @@ impl TokenShards {
         starts: PyReadonlyArray1<'py, i64>,
         num_frames: usize,
         fill: u16,
-    ) -> PyResult<(Codes<'py, u16>, Bound<'py, PyArray1<i64>>)> {
+    ) -> PyResult<(Bound<'py, PyArray3<u16>>, Bound<'py, PyArray1<i64>>)> {
         let contiguous = |_| Error::value("tracks and starts must be contiguous");
         let (tracks, starts) = (tracks.as_slice().map_err(contiguous)?, starts.as_slice().map_err(contiguous)?);
         if tracks.len() != starts.len() {

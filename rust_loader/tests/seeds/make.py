@@ -1,0 +1,72 @@
+"""Makes the seeds of tests/mutants.rs and of the fuzz targets, which are committed: the mutants are then the same on
+every machine, and Rust tests need no encoder. Needs ffmpeg; run as `python rust_loader/tests/seeds/make.py`."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+HERE = Path(__file__).parent
+RATE_HZ = 16_000
+NUM_SAMPLES = 6_001
+NUM_SAMPLES_LOSSLESS = 2_001
+MAX_BYTES = 20_000
+
+# Two blocks of words, one of them not ASCII: tag readers are parsers too.
+TAGS = ("-metadata", "title=Étude", "-metadata", "artist=A; B", "-metadata", "comment=made for tests")
+MADE_BY_FFMPEG = {
+    "wav_s16.wav": ("-c:a", "pcm_s16le"),
+    "wav_f32.wav": ("-c:a", "pcm_f32le", "-t", "0.06"),
+    "wav_f64.wav": ("-c:a", "pcm_f64le", "-t", "0.06"),
+    "wav_adpcm.wav": ("-c:a", "adpcm_ms"),
+    "flac.flac": ("-c:a", "flac", "-frame_size", "576", "-metadata_header_padding", "64", *TAGS),
+    "alac.m4a": ("-c:a", "alac", *TAGS),
+    "vorbis.ogg": ("-c:a", "libvorbis", "-q:a", "0", "-ac", "1", *TAGS),
+    "opus.opus": ("-c:a", "libopus", "-b:a", "24k", "-ar", "48000", *TAGS),
+    "mp3_lame.mp3": ("-c:a", "libmp3lame", "-q:a", "5", *TAGS),
+    "mp3_no_tag.mp3": ("-c:a", "libmp3lame", "-b:a", "32k", "-write_xing", "0", "-id3v2_version", "0"),
+    "aac.m4a": ("-c:a", "aac", "-b:a", "48k", *TAGS),
+    "aac_faststart.m4a": ("-c:a", "aac", "-b:a", "48k", "-movflags", "+faststart"),
+    "aac_fragmented.mp4": ("-c:a", "aac", "-b:a", "48k", "-movflags", "empty_moov", "-frag_duration", "100000"),
+    "adts.aac": ("-c:a", "aac", "-b:a", "48k"),
+    "mkv_flac.mkv": ("-c:a", "flac", "-frame_size", "576", *TAGS),
+    "webm_opus.webm": ("-c:a", "libopus", "-b:a", "24k", "-ar", "48000", *TAGS),
+    "webm_vorbis.webm": ("-c:a", "libvorbis", "-q:a", "0", "-ac", "1"),
+}
+MADE_BY_SOUNDFILE = {
+    "wav_u8.wav": ("WAV", "PCM_U8"),
+    "wav_s24.wav": ("WAV", "PCM_24"),
+    "aiff.aiff": ("AIFF", "PCM_16"),
+}
+
+
+def signal(num_samples: int) -> np.ndarray:
+    """Tones with attacks over a little noise, float32 [N, 2]."""
+    t = np.arange(num_samples) / RATE_HZ
+    noise = np.random.default_rng(1).standard_normal((num_samples, 2))
+    tone = np.exp(-9 * (t % 0.11)) * sum(np.sin(2 * np.pi * hz * t) for hz in (220.0, 277.2, 1760.0))
+    return (0.25 * tone[:, None] * [1.0, 0.9] + 0.003 * noise).astype(np.float32)
+
+
+def main() -> None:
+    # samples as they are make large files, so those formats get fewer
+    for name, (container, subtype) in MADE_BY_SOUNDFILE.items():
+        soundfile.write(HERE / name, signal(1_001), RATE_HZ, subtype=subtype, format=container)
+    source = HERE / "source.wav"
+    for name, arguments in MADE_BY_FFMPEG.items():
+        large = any(word in name for word in ("wav", "flac", "alac"))
+        soundfile.write(source, signal(NUM_SAMPLES_LOSSLESS if large else NUM_SAMPLES), RATE_HZ, subtype="PCM_16")
+        command = ["ffmpeg", "-v", "error", "-y", "-i", source, "-map_metadata", "-1", *arguments]
+        subprocess.run([*command, "-fflags", "+bitexact", "-flags", "+bitexact", HERE / name], check=True)
+    source.unlink()
+    for path in sorted(HERE.iterdir()):
+        if path.suffix != ".py":
+            print(f"{path.stat().st_size:6d} {path.name}")
+            assert path.stat().st_size <= MAX_BYTES, path.name
+
+
+if __name__ == "__main__":
+    main()
