@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from musicgen_core.config.condition import AttributeConditionConfig, ChromaConditionConfig, ConditionConfig, Fusion
+from musicgen_core.config.load import ConfigError, from_dict
 from musicgen_core.config.model import ConditionerConfig, LutConditionerConfig, ModelConfig, T5ConditionerConfig
+from musicgen_core.config.pattern import PatternConfig
 from musicgen_core.lm.interchange import is_stereo
 from musicgen_core.lm.model import DESCRIPTION, LanguageModel
 
@@ -47,6 +49,14 @@ T5_NAMES: dict[tuple[int, bool], str] = {
     (768, True): "google/flan-t5-base",
     (1024, True): "google/flan-t5-large",
 }
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A pattern on its own, so that it can be checked as a part of the config is."""
+
+    pattern: PatternConfig
+
 
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 
@@ -131,7 +141,7 @@ def read_lm_config(config: Mapping[str, Any], source: str) -> ReadConfig:
             num_layers=int(lm["num_layers"]),
             num_codebooks=num_codebooks,
             card=int(lm["card"]),
-            delays=_read_delays(config.get("codebooks_pattern") or {}, num_codebooks, source),
+            pattern=_read_pattern(config.get("codebooks_pattern") or {}, source),
             mask_condition_padding=False,
             conditions=conditions,
         ),
@@ -160,10 +170,7 @@ def write_lm_config(model: LanguageModel, sample_rate_hz: int, segment_sec: floa
         "compression_model_n_q": None,
         "interleave_stereo_codebooks": {"use": stereo, "per_timestep": False},
         "lm_model": "transformer_lm",
-        "codebooks_pattern": {
-            "modeling": "delay",
-            "delay": {"delays": list(model.delays), "flatten_first": 0, "empty_initial": 0},
-        },
+        "codebooks_pattern": _write_pattern(model),
         "transformer_lm": {
             "dim": dim,
             "num_heads": num_heads,
@@ -239,14 +246,20 @@ def _read_condition(
     raise ValueError(f"{source}: conditioners.{name}.model is {kind!r}; known are chroma_stem, and lut with noop")
 
 
-def _read_delays(pattern: Mapping[str, Any], num_codebooks: int, source: str) -> tuple[int, ...]:
-    kind = pattern.get("modeling") or "delay"
-    if kind == "parallel":
-        return (0,) * num_codebooks
-    delay = pattern.get("delay") or {}
-    if kind != "delay" or delay.get("flatten_first") or delay.get("empty_initial"):
-        raise ValueError(f"{source}: codebooks_pattern is {kind} {dict(delay)}; known are delay and parallel")
-    return tuple(int(value) for value in delay.get("delays") or range(num_codebooks))
+def _read_pattern(section: Mapping[str, Any], source: str) -> PatternConfig:
+    """The pattern's own section; its keys are ours. `music_lm` is ignored by AudioCraft's builder, which groups by 2."""
+    kind = section.get("modeling") or "delay"
+    known = {key: value for key, value in (section.get(kind) or {}).items() if value is not None}
+    try:
+        return from_dict(Pattern, {"pattern": {"kind": kind, **known}}, source).pattern
+    except ConfigError as error:
+        raise ValueError(f"{source}: codebooks_pattern is not understood ({error})") from None
+
+
+def _write_pattern(model: LanguageModel) -> dict[str, Any]:
+    values = asdict(model.config.pattern)
+    kind = values.pop("kind")
+    return {"modeling": kind, kind: {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}}
 
 
 def _write_conditioners(model: LanguageModel, sample_rate_hz: int) -> dict[str, Any]:

@@ -81,8 +81,8 @@ def _start_from(model: LanguageModel, prompt_BKT: Tensor | None, batch: int, num
         return codes_BKT
     if prompt_BKT.ndim != 3 or prompt_BKT.shape[:2] != codes_BKT.shape[:2] or not 0 < prompt_BKT.shape[2] < num_frames:
         raise ValueError(
-            f"the prompt is {list(prompt_BKT.shape)}; {batch} captions, {model.num_codebooks} codebooks and {num_frames} "
-            f"frames need [{batch}, {model.num_codebooks}, 1 to {num_frames - 1}]"
+            f"the prompt is {list(prompt_BKT.shape)}; {batch} captions, {model.num_codebooks} codebooks and "
+            f"{num_frames} frames need [{batch}, {model.num_codebooks}, 1 to {num_frames - 1}]"
         )
     low, high = int(prompt_BKT.min()), int(prompt_BKT.max())
     if low < 0 or high >= model.card:
@@ -110,7 +110,6 @@ def _next_logits(
     model: LanguageModel, column_BKS: Tensor, fused: Fused, cache: Cache, guided: bool, cfg_coef: float
 ) -> Tensor:
     """Guided logits [B, K, C] of the step after the new steps `column_BKS`, in float32."""
-    if not guided:
-        return model(column_BKS, fused, cache)[:, :, -1].float()
-    conditional, unconditional = model(column_BKS.repeat(2, 1, 1), fused, cache)[:, :, -1].float().chunk(2)
-    return guide(conditional, unconditional, cfg_coef)
+    x_BSD = model.hidden_states(column_BKS.repeat(2, 1, 1) if guided else column_BKS, fused, cache)
+    logits_BKC = model.heads(x_BSD[:, -1:])[:, :, 0].float()
+    return guide(*logits_BKC.chunk(2), cfg_coef) if guided else logits_BKC

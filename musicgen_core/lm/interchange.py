@@ -58,7 +58,7 @@ def decoder_config(model: LanguageModel, melody: bool) -> Any:
 
 
 def transformers_generates_alike(model: LanguageModel) -> bool:
-    """Whether transformers' own `generate` uses the model's pattern: it knows MusicGen's mono and stereo delays only."""
+    """Whether transformers' own `generate` uses the model's pattern: it knows MusicGen's mono and stereo delays."""
     mono = DelayPatternConfig(delays=tuple(range(model.num_codebooks)))
     return model.config.pattern == mono or is_stereo(model)
 

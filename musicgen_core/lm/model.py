@@ -26,9 +26,6 @@ from musicgen_core.lm.cache import Cache
 from musicgen_core.patterns.apply import interleave, predicting_steps
 from musicgen_core.patterns.layout import Pattern, build_pattern
 
-MAX_STEPS = 65_536
-"""Longer sequences are refused: attention's time grows with their square."""
-
 DESCRIPTION = "description"
 """AudioCraft's name of the words among the conditions."""
 
@@ -161,15 +158,8 @@ class LanguageModel(nn.Module):
         return fuse(encoded, self.fusions)
 
     def pattern(self, num_frames: int) -> Pattern:
-        """Where the codes of so many frames stand. Raises ValueError for no frame, or more than MAX_STEPS steps."""
-        pattern = build_pattern(self.config.pattern, self.num_codebooks, num_frames)
-        if pattern.num_steps > MAX_STEPS:
-            raise ValueError(
-                f"{num_frames} frames of {self.num_codebooks} codebooks are {pattern.num_steps} steps in the pattern "
-                f"{self.config.pattern.kind}, above the limit of {MAX_STEPS}; ask for fewer seconds "
-                "(training.segment_sec, generation.duration_sec) or choose a model.pattern with fewer steps"
-            )
-        return pattern
+        """Where the codes of so many frames stand. Raises ValueError for no frame, or too many."""
+        return build_pattern(self.config.pattern, self.num_codebooks, num_frames)
 
     def compute_predictions(self, codes_BKT: Tensor, condition: Conditions) -> Predictions:
         """Teacher forcing: codes int64 in [0, card], `card` marking padding -> the logits that predict each of them."""
@@ -183,7 +173,7 @@ class LanguageModel(nn.Module):
         step_KT, mask_KT = predicting_steps(pattern, sequence_BKS.shape[2], sequence_BKS.device)
         # heads run where they predict something only: of K x S logits the unrolled pattern uses S
         logits = [linear(x_BSD.index_select(1, step_T)) for linear, step_T in zip(self.linears, step_KT, strict=True)]
-        logits_BKTC = torch.stack(logits, dim=1).masked_fill(~mask_KT[..., None], float("nan"))
+        logits_BKTC = torch.stack(logits, dim=1).masked_fill_(~mask_KT[..., None], float("nan"))
         return Predictions(logits_BKTC, mask_KT.expand(len(sequence_BKS), -1, -1))
 
     def forward(self, sequence_BKS: Tensor, condition: Conditions, cache: Cache | None = None) -> Tensor:
@@ -193,7 +183,10 @@ class LanguageModel(nn.Module):
         weights only here); None is unconditional and equals a batch of null values. With a cache the sequence holds
         new steps only, and cross-attention keeps the condition of the cache's first call.
         """
-        x_BSD = self.hidden_states(sequence_BKS, condition, cache)
+        return self.heads(self.hidden_states(sequence_BKS, condition, cache))
+
+    def heads(self, x_BSD: Tensor) -> Tensor:
+        """x_BSD -> logits_BKSC."""
         return torch.stack([linear(x_BSD) for linear in self.linears], dim=1)
 
     def hidden_states(self, sequence_BKS: Tensor, condition: Conditions, cache: Cache | None = None) -> Tensor:

@@ -19,7 +19,7 @@ from musicgen_core.lm.model import LanguageModel, build_model
 from musicgen_core.util.atomic import write_json
 
 FORMAT = "musicgen_core"
-VERSION = 1
+VERSION = 2  # 1 had model.delays where 2 has model.pattern
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 

@@ -25,6 +25,9 @@ from musicgen_core.config.pattern import (
     UnrollPatternConfig,
 )
 
+MAX_STEPS = 65_536
+"""Longer sequences are refused: attention's time grows with their square."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
@@ -54,9 +57,24 @@ class Pattern:
 
 @lru_cache(maxsize=128)
 def build_pattern(config: PatternConfig, num_codebooks: int, num_frames: int) -> Pattern:
-    """The table of a resolved config (`resolve_pattern`). Raises ValueError for less than one frame."""
+    """The table of a resolved config (`resolve_pattern`).
+
+    Raises ValueError for less than one frame, and for more than MAX_STEPS steps.
+    """
     if num_frames < 1:
         raise ValueError(f"a pattern needs at least 1 frame, got {num_frames}")
+    pattern = _build(config, num_codebooks, num_frames) if num_frames < MAX_STEPS else None
+    if pattern is None or pattern.num_steps > MAX_STEPS:
+        count = pattern.num_steps if pattern else f"more than {num_frames}"
+        raise ValueError(
+            f"{num_frames} frames of {num_codebooks} codebooks are {count} steps in the pattern {config.kind}, above "
+            f"the limit of {MAX_STEPS}; ask for fewer seconds (training.segment_sec, generation.duration_sec) "
+            "or choose a model.pattern with fewer steps"
+        )
+    return pattern
+
+
+def _build(config: PatternConfig, num_codebooks: int, num_frames: int) -> Pattern:
     if isinstance(config, ParallelPatternConfig):
         config = DelayPatternConfig(delays=(0,) * num_codebooks, empty_initial=config.empty_initial)
     if isinstance(config, DelayPatternConfig):

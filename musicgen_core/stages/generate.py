@@ -48,8 +48,9 @@ def run(config: GenerateStageConfig, *, export: Path, prompts: list[Path], where
     device = _device(config.generation.device)
     model, info = load_export(export, device)
     folder = read_where(where).codec
-    codec = load_codec(folder, device)
-    check_codec(read_codec(info), codec.spec, folder)
+    trained = read_codec(info)
+    codec = load_codec(folder, device, trained.num_channels)
+    check_codec(trained, codec.spec, folder)
     _warn_of_length(config.generation, info)
     requests = collect_requests(config.generation.prompts, prompts)
     with atomic_folder(out) as temporary:

@@ -18,8 +18,8 @@ from musicgen_core import __version__
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.data.batches import TokenBatches, TrackTable, count_segment_frames, open_tracks
 from musicgen_core.lm.initialize import initialize
-from musicgen_core.lm.model import LanguageModel, build_model
-from musicgen_core.patterns.layout import Pattern
+from musicgen_core.lm.model import LanguageModel, build_model, resolve_model
+from musicgen_core.patterns.layout import build_pattern
 from musicgen_core.train.checkpoint import Best, Checkpoints
 from musicgen_core.train.ema import Ema
 from musicgen_core.train.metrics import History
@@ -84,8 +84,6 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     tracks = open_tracks(job.manifests, job.indexes, "train", config.codec)
     model = build_model(config.model, config.conditioner, config.codec)
     initialize(model, config.seed)
-    world.on_first(lambda: _check_pattern(model.pattern(segment_frames), config))
-    pattern = model.pattern(segment_frames)
     objective = Objective(model)
     distribute(objective, model.transformer.layers, world, t)
     optimizer = build_optimizer(model, t)
@@ -101,7 +99,7 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
         min_segment_ratio=t.min_segment_ratio,
         rank=world.rank,
         world_size=world.size,
-        pattern=pattern,
+        pattern=model.pattern(segment_frames),
     ) as batches:
         if loaded:
             batches.load_state_dict(loaded["data"])
@@ -149,6 +147,7 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
             f"training.batch_size {t.batch_size} is not a multiple of {world.size * micro} = {world.size} processes x "
             f"micro-batches of {micro}; change training.batch_size, training.micro_batch_size or the processes"
         )
+    _check_pattern(job.config, segment_frames)
     for split in ("train", "valid"):
         tracks = open_tracks(job.manifests, job.indexes, split, job.config.codec)
         longest = int(tracks.num_frames_N.max())
@@ -166,13 +165,15 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
     _write_config(job)
 
 
-def _check_pattern(pattern: Pattern, config: TrainStageConfig) -> None:
-    """Refuse segments so short that a codebook's first prediction falls behind their end."""
+def _check_pattern(config: TrainStageConfig, segment_frames: int) -> None:
+    """Refuse segments too long for a sequence, or so short that a codebook's first code falls behind their end."""
+    model = resolve_model(config.model, config.codec)
+    pattern = build_pattern(model.pattern, config.codec.num_codebooks, segment_frames)
     untaught = [k for k, steps_T in enumerate(pattern.step_KT) if steps_T[0] >= pattern.num_valid_steps]
     if untaught:
         raise Refused(
-            f"a segment of {pattern.step_KT.shape[1]} frames (training.segment_sec {config.training.segment_sec:g}) is "
-            f"too short for the pattern {config.model.pattern.kind}: codebooks {', '.join(map(str, untaught))} would "
+            f"a segment of {segment_frames} frames (training.segment_sec {config.training.segment_sec:g}) is "
+            f"too short for the pattern {model.pattern.kind}: codebooks {', '.join(map(str, untaught))} would "
             "never be predicted; raise training.segment_sec or lower model.pattern.delays"
         )
 

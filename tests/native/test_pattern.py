@@ -1,4 +1,4 @@
-"""Patterns in the extension: against the definition, as a property, and refusals. Worked tables: tests/unit/patterns."""
+"""Patterns in the extension: worked tables, against the definition, as a property, and refusals."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from musicgen_core.config.condition import AttributeConditionConfig, ChromaCondi
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.evaluation import GenerationConfig
 from musicgen_core.config.model import ConditionerConfig, LutConditionerConfig, ModelConfig, T5ConditionerConfig
+from musicgen_core.config.pattern import DelayPatternConfig
 from musicgen_core.layouts.obstacles import generation_notes, transformers_obstacles
 from musicgen_core.layouts.text_encoder import express_text_encoder, vocabulary
 from musicgen_core.layouts.transformers_write import save_composite
@@ -96,8 +97,8 @@ def test_melody_too(tmp_path: Path, t5_folder: Path) -> None:
 
 
 def test_stereo_too(tmp_path: Path) -> None:
-    codec = replace(CODEC, num_codebooks=8, num_channels=2)
-    model = build(codec=codec, delays=(0, 0, 1, 1, 2, 2, 3, 3))
+    codec = replace(CODEC, num_codebooks=8, num_channels=2, interleaved=True)
+    model = build(codec=codec)
     answer = ask_stranger(
         export(model, tmp_path),
         tmp_path,
@@ -164,7 +165,7 @@ def test_what_cannot_be_expressed_is_said(tmp_path: Path, t5_folder: Path) -> No
     assert "description by cross, key by cross" in transformers_obstacles(other)[0]
     with pytest.raises(ValueError, match="words by cross-attention, or words and melody as a prefix"):
         export(other, tmp_path)
-    delayed = build(delays=(0, 2, 4, 6), mask_condition_padding=False)
+    delayed = build(pattern=DelayPatternConfig(delays=(0, 2, 4, 6)), mask_condition_padding=False)
     assert [note.split(":")[0] for note in generation_notes(delayed)] == [
         "its `generate` knows MusicGen's delays only",
         "this model was trained to see padding as zeros, transformers hides it",

@@ -6,6 +6,7 @@ from small_models import CODEC, make_model, make_transformers, random_condition,
 from torch.nn import functional
 
 from musicgen_core.config.evaluation import GenerationConfig
+from musicgen_core.config.pattern import DelayPatternConfig
 from musicgen_core.lm.generate import generate
 from musicgen_core.lm.model import LanguageModel
 
@@ -88,7 +89,7 @@ def test_loss(model: LanguageModel) -> None:
 )
 @pytest.mark.parametrize("cfg_coef", [1.0, 3.0])
 def test_greedy_codes(num_codebooks: int, delays: tuple[int, ...] | None, audio_channels: int, cfg_coef: float) -> None:
-    model = make_model(num_codebooks, delays=delays)
+    model = make_model(num_codebooks, pattern=DelayPatternConfig(delays=delays))
     num_frames, captions = 20, ["slow rock", "a fast techno track"]
     config = GenerationConfig(temperature=0, cfg_coef=cfg_coef)
     ours = generate(model, captions, num_frames, config)

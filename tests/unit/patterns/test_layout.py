@@ -176,6 +176,24 @@ def test_a_pattern_is_built_once() -> None:
     assert make(UNROLL, 4, 7) is make(UNROLL, 4, 7)
 
 
+@pytest.mark.parametrize(
+    ("config", "num_frames", "count"),
+    [
+        (UNROLL, 16_384, "65537"),
+        (MUSICLM, 20_000, "80001"),
+        (DELAY, 65_533, "65537"),
+        (DELAY, 10**12, "more than 10{12}"),
+    ],
+)
+def test_too_many_steps_are_refused(config: PatternConfig, num_frames: int, count: str) -> None:
+    message = (
+        f"{num_frames} frames of 4 codebooks are {count} steps in the pattern {config.kind}, above the limit of 65536"
+    )
+    with pytest.raises(ValueError, match=message):
+        make(config, 4, num_frames)
+    assert make(config, 4, 16_383).num_steps <= 65_536
+
+
 def test_no_frames_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least 1 frame, got 0"):
         make(DELAY, 2, 0)

@@ -1,11 +1,12 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from small_models import CODEC, CONDITIONER, MODEL, make_model, random_sequence
 
+from musicgen_core.config.pattern import DelayPatternConfig, PatternConfig, UnrollPatternConfig
 from musicgen_core.config.root import ExportStageConfig, TrainStageConfig
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.manifest import ManifestRecord
@@ -69,6 +70,28 @@ def test_the_card_says_whose_music_it_is(run_dir: Path, manifests: list[Path]) -
     ):
         assert words in card
     assert all(len(line) <= 160 for line in card.splitlines())
+
+
+@pytest.mark.parametrize("pattern", [DelayPatternConfig(), UnrollPatternConfig(kind="unroll", delays=(0, 0, 2, 2))])
+def test_a_pattern_that_transformers_does_not_know_is_said_in_one_line(
+    pattern: PatternConfig, run_dir: Path, manifests: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = replace(TRAINED, model=replace(MODEL, pattern=pattern))
+    write_json(run_dir / "config.json", {**asdict(trained), "versions": {}, "digests": {}})
+    export.run(ExportStageConfig(), run_dir=run_dir, manifests=manifests, out=run_dir / "export")
+    notes = [line for line in capsys.readouterr().err.splitlines() if "transformers" in line]
+    card = (run_dir / "export" / "README.md").read_text()
+    if pattern.kind == "delay":
+        assert notes == []
+        assert "in pattern delay (delays 0 1 2 3), conditioned on" in card
+        assert "does not know" not in card
+    else:
+        assert len(notes) == 1
+        assert "not pattern unroll (flattening 0 1 2 3, delays 0 0 2 2): `musicgen generate` is right" in notes[0]
+        assert "does not know this pattern: use it for logits only" in card
+    assert (run_dir / "export/transformers/model.safetensors").exists()
+    model, _ = load_export(run_dir / "export")
+    assert model.config.pattern == make_model(pattern=pattern).config.pattern
 
 
 def test_an_old_export_is_replaced_whole(run_dir: Path, manifests: list[Path]) -> None:
