@@ -247,7 +247,7 @@ def _read_condition(
 
 
 def _read_pattern(section: Mapping[str, Any], source: str) -> PatternConfig:
-    """The pattern's own section; its keys are ours. `music_lm` is ignored by AudioCraft's builder, which groups by 2."""
+    """The pattern's own section; its keys are ours. AudioCraft ignores `music_lm` and groups by 2."""
     kind = section.get("modeling") or "delay"
     known = {key: value for key, value in (section.get(kind) or {}).items() if value is not None}
     try:

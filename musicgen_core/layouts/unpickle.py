@@ -1,8 +1,8 @@
 """Checkpoints of others (`torch.save`) read without running what is in them.
 
 torch.load's weights-only unpickler builds tensors, plain containers, numbers and text, and refuses any other class. An
-exported AudioCraft file needs no more: its config is YAML text. A training checkpoint (`checkpoint.th`) holds the config
-as omegaconf objects; their classes are replaced by an inert one that keeps what it is given and does nothing else.
+exported AudioCraft file needs no more: its config is YAML text. A training checkpoint (`checkpoint.th`) holds it as
+omegaconf objects; their classes are replaced by an inert one that keeps what it is given and does nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OMEGACONF_CLASSES: tuple[str, ...] = (
 
 
 class Inert:
-    """Stands for an object of a class that is not loaded. Its attributes are what the file says; it has no behaviour."""
+    """Stands for an object of a class that is not loaded. It keeps what the file says, without behaviour."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -50,9 +50,10 @@ def load_untrusted(path: Path) -> Any:
         raise
     except pickle.UnpicklingError as error:
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = refused[1] if refused else "unknown instructions"
         raise ValueError(
-            f"{path}: holds more than weights and settings ({refused[1] if refused else 'unknown instructions'}); nothing "
-            "of it was run. Save it again as {'best_state': ..., 'xp.cfg': ...}, as audiocraft.utils.export.export_lm does"
+            f"{path}: holds more than weights and settings ({what}); nothing of it was run. Save it again as "
+            "{'best_state': ..., 'xp.cfg': ...}, as audiocraft.utils.export.export_lm does"
         ) from None
     except (RuntimeError, EOFError, KeyError) as error:
         raise ValueError(f"{path}: not a whole torch.save file ({str(error).splitlines()[0][:200]})") from None

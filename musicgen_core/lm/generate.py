@@ -112,4 +112,7 @@ def _next_logits(
     """Guided logits [B, K, C] of the step after the new steps `column_BKS`, in float32."""
     x_BSD = model.hidden_states(column_BKS.repeat(2, 1, 1) if guided else column_BKS, fused, cache)
     logits_BKC = model.heads(x_BSD[:, -1:])[:, :, 0].float()
-    return guide(*logits_BKC.chunk(2), cfg_coef) if guided else logits_BKC
+    if not guided:
+        return logits_BKC
+    conditional, unconditional = logits_BKC.chunk(2)
+    return guide(conditional, unconditional, cfg_coef)
