@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from musicgen_core.config.condition import ChromaConditionConfig
+from musicgen_core.lm.card import describe_pattern
 from musicgen_core.lm.interchange import transformers_generates_alike
 from musicgen_core.lm.model import DESCRIPTION, LanguageModel
 
@@ -27,7 +28,10 @@ def generation_notes(model: LanguageModel) -> list[str]:
     """What differs in transformers' own `generate` although the weights fit."""
     notes = []
     if not transformers_generates_alike(model):
-        notes.append("its `generate` knows MusicGen's delays only: use it for logits")
+        notes.append(
+            f"its `generate` knows MusicGen's delays only, not {describe_pattern(model)}: `musicgen generate` is right for "
+            "this model, and transformers for its logits"
+        )
     if not model.config.mask_condition_padding and not is_melody(model):
         notes.append(
             "this model was trained to see padding as zeros, transformers hides it: give it captions one by one, or of "

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from musicgen_core.codec.convert import read_as_transformers
 from musicgen_core.config.condition import ChromaConditionConfig
-from musicgen_core.layouts.obstacles import is_melody, transformers_obstacles
+from musicgen_core.layouts.obstacles import generation_notes, is_melody, transformers_obstacles
 from musicgen_core.layouts.text_encoder import TextEncoder, express_text_encoder
-from musicgen_core.lm.interchange import decoder_config
+from musicgen_core.lm.interchange import decoder_config, save_transformers
 from musicgen_core.lm.keymap import PROJECTION_RULES, to_transformers
 from musicgen_core.lm.model import LanguageModel
 from musicgen_core.util.atomic import write_json
@@ -45,6 +45,18 @@ def save_composite(
     _write_generation_config(folder, model, num_frames)
     _write_processor(folder, model, text, settings)
     save_file(_state(model, text, codec_state), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def save_for_transformers(
+    folder: Path, model: LanguageModel, codec_folder: Path, words: Iterable[str], num_frames: int
+) -> list[str]:
+    """`save_composite` where transformers can hold the model, else the language model alone; -> notes for the user."""
+    try:
+        save_composite(folder, model, codec_folder, words, num_frames)
+    except ValueError as error:
+        save_transformers(folder, model)
+        return [f"{error}: the folder holds the language model alone", *generation_notes(model)]
+    return generation_notes(model)
 
 
 def _config(model: LanguageModel, text: TextEncoder, settings: dict[str, Any]) -> Any:

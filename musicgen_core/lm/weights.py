@@ -24,6 +24,8 @@ WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 CODEC_NAME = "codec"
 TEXT_ENCODER_NAME = "text_encoder"
+WORDS_NAME = "words.txt"
+"""The words of the training's captions, one per line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,12 @@ def codec_folder(folder: Path) -> Path | None:
     """The export's own copy of its codec; None for an export of before there was one."""
     path = Path(folder) / CODEC_NAME
     return path if path.is_dir() else None
+
+
+def read_words(folder: Path) -> list[str]:
+    """The words that an export was trained on; empty where it does not say."""
+    path = Path(folder) / WORDS_NAME
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 def read_codec(info: Mapping[str, Any]) -> CodecSpec:

@@ -87,7 +87,7 @@ def _read(
 
 def _write(export: Path, out: Path, layout: Layout, codec: Path | None) -> None:
     """From an export of ours."""
-    from musicgen_core.lm.weights import codec_folder, load_export
+    from musicgen_core.lm.weights import codec_folder, load_export, read_words
 
     if layout == "musicgen":
         raise ValueError(f"{export} is an export of this project already; --layout transformers or audiocraft")
@@ -102,18 +102,20 @@ def _write(export: Path, out: Path, layout: Layout, codec: Path | None) -> None:
 
             notes = write_audiocraft(temporary, model, folder, segment_sec)
         else:
-            notes = _write_transformers(temporary, model, folder, segment_sec, info)
+            notes = _write_transformers(temporary, model, folder, segment_sec, info, read_words(export))
     for note in notes:
         say(f"note: {note}")
     say(f"{export}: now in {out}, in the layout of {layout}")
 
 
-def _write_transformers(folder: Path, model: Any, codec: Path, segment_sec: float, info: dict[str, Any]) -> list[str]:
+def _write_transformers(
+    folder: Path, model: Any, codec: Path, segment_sec: float, info: dict[str, Any], words: list[str]
+) -> list[str]:
     from musicgen_core.layouts.obstacles import generation_notes
     from musicgen_core.layouts.transformers_write import save_composite
 
     num_frames = max(1, round(segment_sec * info["codec"]["sample_rate_hz"] / info["codec"]["hop_samples"]))
-    save_composite(folder, model, codec, info.get("words", ()), num_frames)
+    save_composite(folder, model, codec, words, num_frames)
     return generation_notes(model)
 
 

@@ -26,9 +26,9 @@ MAY_IMPORT = {
     "train": {"train", "lm", "conditioners", "patterns", "data", "config", "util", "native"},
     "eval": {"eval", "lm", "conditioners", "patterns", "codec", "data", "config", "util", "native"},
     "stages": {
+        "layouts",
         "train",
         "eval",
-        "layouts",
         "lm",
         "conditioners",
         "patterns",
