@@ -60,9 +60,6 @@ class Condition:
 class Conditioner(nn.Module, ABC):
     """Values to vectors. `output_proj` brings the encoder's width to the language model's."""
 
-    absent: Any = None
-    """The value of a sample that has other conditions but not this one."""
-
     null_length: int = 1
     """Positions of a batch in which no sample has a value."""
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from musicgen_core import native
-from musicgen_core.conditioners.base import Conditioner, Prepared
+from musicgen_core.conditioners.base import Condition, Conditioner, Prepared
 from musicgen_core.config.condition import ChromaConditionConfig
 
 NUM_CHROMA = 12
@@ -43,11 +43,11 @@ class ChromaConditioner(Conditioner):
         self.config = config
         self.null_length = config.num_frames
         self.separate: Callable[[Recording], Recording] | None = None
-        if config.absent == "silence":
-            self.absent = silence(config)
 
     def prepare(self, values: Sequence[Any]) -> Prepared:
         """Recording, or its chroma [L, 12] from `extract`; None: none. Cut, or repeated, to `num_frames` frames."""
+        if self.config.absent == "silence":
+            values = [_silence() if value is None else value for value in values]
         features_BLP = torch.zeros(len(values), self.config.num_frames, NUM_CHROMA)
         mask_BL = torch.zeros(len(values), self.config.num_frames, dtype=torch.bool)
         for row, value in enumerate(values):
@@ -65,14 +65,19 @@ class ChromaConditioner(Conditioner):
             recording = self.separate(recording)
         return compute_chroma(recording, self.config)
 
+    def null(self, batch: int) -> Condition:
+        if self.config.absent == "null":
+            return super().null(batch)
+        return self(self.prepare([None] * batch).to(self.output_proj.weight.device))
+
     def encode(self, prepared: Prepared) -> Tensor:
         assert prepared.features_BLE is not None
         return prepared.features_BLE
 
 
-def silence(config: ChromaConditionConfig) -> Recording:
-    """AudioCraft's stand-in for an absent melody: every frame's loudest class is then the first."""
-    return Recording(np.zeros((1, 1), dtype=np.float32), config.sample_rate_hz)
+def _silence() -> Tensor:
+    """Chroma of silence: no class is louder than the first."""
+    return torch.eye(NUM_CHROMA)[:1]
 
 
 def compute_chroma(recording: Recording, config: ChromaConditionConfig) -> Tensor:

@@ -36,6 +36,11 @@ class Fused:
     def num_prefix(self) -> int:
         return self.prefix_BPD.shape[1] if self.prefix_BPD is not None else 0
 
+    @property
+    def enters_later(self) -> bool:
+        """Whether anything is added to steps after the first."""
+        return self.added_B1D is not None or bool(self.stretched)
+
     def enter(self, x_BSD: Tensor, first_step: int, num_steps: int) -> Tensor:
         """Add to steps first_step .. of a sequence of num_steps, and prepend when they are the first."""
         if self.added_B1D is not None:

@@ -72,8 +72,8 @@ class ChromaConditionConfig:
     """Keep only the loudest pitch class of a frame, so that timbre does not leak."""
 
     absent: Literal["null", "silence"] = "null"
-    """What a sample with words but without a melody gets: nothing, or the chroma of silence, as MusicGen's released
-    melody models expect (AudioCraft's and transformers' inference)."""
+    """What a sample without a melody gets: zeros, or the chroma of silence, which is what MusicGen's released melody
+    models get at generation from AudioCraft and transformers."""
 
     dropout: float = 0.5
     """Probability, per sample, that this condition alone is dropped in training."""

@@ -29,8 +29,8 @@ def generation_notes(model: LanguageModel) -> list[str]:
     notes = []
     if not transformers_generates_alike(model):
         notes.append(
-            f"its `generate` knows MusicGen's delays only, not {describe_pattern(model)}: `musicgen generate` is right for "
-            "this model, and transformers for its logits"
+            f"its `generate` knows MusicGen's delays only, not {describe_pattern(model)}: `musicgen generate` is right "
+            "for this model, and transformers for its logits"
         )
     if not model.config.mask_condition_padding and not is_melody(model):
         notes.append(

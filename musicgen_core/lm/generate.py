@@ -15,6 +15,7 @@ from musicgen_core import native
 from musicgen_core.conditioners.fuse import Fused
 from musicgen_core.config.evaluation import GenerationConfig
 from musicgen_core.lm.cache import Cache
+from musicgen_core.lm.decode import Decoder
 from musicgen_core.lm.model import LanguageModel, Values
 from musicgen_core.lm.sampling import guide, sample_codes
 from musicgen_core.patterns.apply import deinterleave, interleave
@@ -60,10 +61,11 @@ def generate(
         sequence_BKS, _ = interleave(codes_BKT, pattern, model.special, keep_only_valid=False)
         uniforms_SBK = draw_uniforms(config.seed, first_sample, sequence_BKS.shape, device)
         cache = Cache(len(model.transformer.layers), fused.num_prefix + pattern.num_steps - 1, pattern.num_valid_steps)
+        decode = Decoder(model, fused, cache, len(rows))
         for step in range(1, pattern.num_steps):
             if drawn_S[step]:  # steps without anything to draw are read together with the next one that has
                 column_BKS = sequence_BKS[:, :, cache.num_codes_steps : step]
-                logits_BKC = _next_logits(model, column_BKS, fused, cache, guided, config.cfg_coef)
+                logits_BKC = _next_logits(decode, column_BKS, guided, config.cfg_coef)
                 codes_BK = sample_codes(logits_BKC, uniforms_SBK[step], config)
                 sequence_BKS[:, :, step] = torch.where(unknown_KS[:, step], codes_BK, sequence_BKS[:, :, step])
             if on_step is not None:
@@ -106,13 +108,9 @@ def _fuse(model: LanguageModel, rows: Sequence[Values], device: torch.device) ->
     return model.fuse({name: item.to(device) for name, item in model.prepare(rows).items()}, len(rows))
 
 
-def _next_logits(
-    model: LanguageModel, column_BKS: Tensor, fused: Fused, cache: Cache, guided: bool, cfg_coef: float
-) -> Tensor:
+def _next_logits(decode: Decoder, column_BKS: Tensor, guided: bool, cfg_coef: float) -> Tensor:
     """Guided logits [B, K, C] of the step after the new steps `column_BKS`, in float32."""
-    x_BSD = model.hidden_states(column_BKS.repeat(2, 1, 1) if guided else column_BKS, fused, cache)
-    logits_BKC = model.heads(x_BSD[:, -1:])[:, :, 0].float()
     if not guided:
-        return logits_BKC
-    conditional, unconditional = logits_BKC.chunk(2)
+        return decode(column_BKS)
+    conditional, unconditional = decode(column_BKS.repeat(2, 1, 1)).chunk(2)
     return guide(conditional, unconditional, cfg_coef)

@@ -130,13 +130,7 @@ class LanguageModel(nn.Module):
                 raise ValueError(f"the model is not conditioned on {', '.join(unknown)}, but on {list(self.fusions)}")
         prepared = {}
         for name, conditioner in self.conditioners.items():
-            values = [None if row is None else row.get(name) for row in filled]
-            if conditioner.absent is not None:
-                values = [
-                    conditioner.absent if value is None and row is not None else value
-                    for value, row in zip(values, filled, strict=True)
-                ]
-            prepared[name] = conditioner.prepare(values)
+            prepared[name] = conditioner.prepare([None if row is None else row.get(name) for row in filled])
         return prepared
 
     def fuse(self, condition: Conditions, batch: int) -> Fused:
@@ -198,12 +192,12 @@ class LanguageModel(nn.Module):
         x_BSD = fused.enter(sum_embeddings(self.emb, sequence_BKS), first, num_steps)
         source = fused.source
         source_BLD = source.embeddings_BLD.to(x_BSD.dtype) if source is not None else None
-        x_BSD = self.transformer(x_BSD, source_BLD, self._source_mask(source), cache)
+        x_BSD = self.transformer(x_BSD, source_BLD, self.source_mask(source), cache)
         if cache is not None:
             cache.num_codes_steps += num_new
         return self.out_norm(x_BSD[:, -num_new:])
 
-    def _source_mask(self, source: Condition | None) -> Tensor | None:
+    def source_mask(self, source: Condition | None) -> Tensor | None:
         """Positions that cross-attention may see, [B, 1, 1, L].
 
         A null row has none. It sees all of its zeros instead: their values are zeros, so it receives exactly zero,

@@ -72,8 +72,8 @@ def _find_codec(trained: CodecSpec, folder: Path) -> Path:
     found = with_channels(read_codec_folder(folder), trained.num_channels, folder)
     if found.digest != trained.digest:
         raise ValueError(
-            f"the run was trained on codec {trained.name} with digest {trained.digest}, but {folder} has {found.digest}; "
-            "set `codec` in config.yaml to the codec of the training"
+            f"the run was trained on codec {trained.name} with digest {trained.digest}, but {folder} has "
+            f"{found.digest}; set `codec` in config.yaml to the codec of the training"
         )
     return folder
 

@@ -40,7 +40,8 @@ def run(config: GenerateStageConfig, *, export: Path, prompts: list[Path], where
     """Fill the folder `out` with NNN.wav (16 bit) and samples.json, all or nothing.
 
     `prompts` are generate.jsonl files, whose captions follow those of the config; `where` says where the codec is when
-    the export carries none. Raises ValueError when that is not the codec the model was trained on, or what it decodes is not finite.
+    the export carries none. Raises ValueError when that is not the codec the model was trained on, or what it decodes
+    is not finite.
     """
     from musicgen_core.codec.load import load_codec
     from musicgen_core.lm.weights import codec_folder, load_export, read_codec

@@ -1,6 +1,7 @@
 """Chroma equals transformers' MusicgenMelodyFeatureExtractor, and becomes a prefix of fixed length."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from musicgen_core.conditioners.chroma import (
     Recording,
     chroma_filters,
     compute_chroma,
-    silence,
 )
 from musicgen_core.config.condition import ChromaConditionConfig
 
@@ -44,7 +44,7 @@ def test_equals_transformers(num_samples: int) -> None:
 
 def test_thirty_seconds_are_235_frames() -> None:
     assert len(compute_chroma(Recording(np.zeros((1, 960_000), np.float32), 32_000), CONFIG)) == 235
-    assert compute_chroma(silence(CONFIG), CONFIG)[:, 0].tolist() == [1] * 5
+    assert compute_chroma(Recording(np.zeros((1, 1), np.float32), 32_000), CONFIG)[:, 0].tolist() == [1] * 5
 
 
 @pytest.mark.parametrize(("frequency_hz", "pitch_class"), [(261.63, 0), (440.0, 9), (880.0, 9), (493.88, 11)])
@@ -67,6 +67,14 @@ def test_conditions_are_cut_or_repeated() -> None:
     assert condition.mask_BL.sum(1).tolist() == [10, 10, 0]
     null = conditioner.null(1)
     assert torch.equal(null.embeddings_BLD, condition.embeddings_BLD[2:])
+
+
+def test_silence_stands_for_no_melody() -> None:
+    conditioner = ChromaConditioner(replace(CONFIG, absent="silence"), output_dim=6)
+    silent = Recording(np.zeros((1, 1), np.float32), 32_000)
+    absent, given = conditioner(conditioner.prepare([None, silent])).embeddings_BLD
+    assert torch.equal(absent, given)
+    assert torch.equal(conditioner.null(1).embeddings_BLD[0], given)
 
 
 def test_a_recording_equals_its_chroma() -> None:

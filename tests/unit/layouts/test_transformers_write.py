@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from musicgen_core.codec.load import load_codec
 from musicgen_core.conditioners.base import Conditioner
 from musicgen_core.conditioners.lut import split_words
+from musicgen_core.config.codec_channels import with_channels
 from musicgen_core.config.codec_spec import read_codec_folder, shipped_codec_folder
 from musicgen_core.config.condition import AttributeConditionConfig, ChromaConditionConfig
 from musicgen_core.config.data import CodecSpec
@@ -44,79 +45,83 @@ def build(conditioner: ConditionerConfig = TABLE, codec: CodecSpec = CODEC, **ov
     return model.eval()
 
 
-def ask_stranger(folder: Path, tmp_path: Path, **request: Any) -> dict[str, Any]:
-    (tmp_path / "request.json").write_text(json.dumps(request))
-    script = Path(__file__).with_name("stranger.py")
-    command = [sys.executable, str(script), str(folder), str(tmp_path / "request.json"), str(tmp_path / "answer.pt")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return torch.load(tmp_path / "answer.pt", weights_only=True)
-
-
-def export(model: LanguageModel, tmp_path: Path) -> Path:
-    folder = tmp_path / "transformers"
+def export(model: LanguageModel, folder: Path) -> Path:
     folder.mkdir()
     save_composite(folder, model, shipped_codec_folder(), vocabulary(CAPTIONS), NUM_FRAMES)
     return folder
 
 
-@pytest.mark.parametrize("kind", ["lut", "t5"])
-@pytest.mark.parametrize("cfg_coef", [1.0, 3.0])
-def test_same_codes_and_audio_without_this_project(kind: str, cfg_coef: float, tmp_path: Path, t5_folder: Path) -> None:
-    model = build(TABLE if kind == "lut" else T5ConditionerConfig(kind="t5", path=str(t5_folder)))
-    folder = export(model, tmp_path)
-    codes = generate(model, CAPTIONS, NUM_FRAMES, GenerationConfig(temperature=0, cfg_coef=cfg_coef))
-    answer = ask_stranger(
-        folder,
-        tmp_path,
-        **{"class": "MusicgenForConditionalGeneration"},
-        captions=CAPTIONS,
-        options={"guidance_scale": cfg_coef},
-    )
-    (theirs,) = answer["codes"]
-    assert torch.equal(theirs[0], codes)
-    wav = load_codec(shipped_codec_folder()).decode(codes)
-    torch.testing.assert_close(answer["audio"], wav, atol=1e-5, rtol=0)
-    assert len(codes.unique()) > 20
+MELODY = torch.nn.functional.one_hot(torch.tensor([[0, 4, 7, 0], [9, 9, 0, 4]]), 12).float()
 
 
-def test_melody_too(tmp_path: Path, t5_folder: Path) -> None:
+@pytest.fixture(scope="session")
+def models(t5_folder: Path) -> dict[str, LanguageModel]:
+    words = T5ConditionerConfig(kind="t5", path=str(t5_folder))
     chroma = ChromaConditionConfig(kind="chroma", num_frames=6, absent="silence")
-    words = T5ConditionerConfig(kind="t5", path=str(t5_folder), fusion="prepend")
-    model = build(words, conditions={"self_wav": chroma})
-    melody = torch.eye(12)[[[0, 4, 7, 0], [9, 9, 0, 4]]]
-    rows = [{"description": text, "self_wav": tune} for text, tune in zip(CAPTIONS, melody, strict=True)]
-    config = GenerationConfig(temperature=0)
-    folder = export(model, tmp_path)
-    request = {"class": "MusicgenMelodyForConditionalGeneration", "captions": CAPTIONS, "options": {}}
-    theirs = ask_stranger(folder, tmp_path, **request, chroma=melody.tolist())["codes"][0][0]
-    assert torch.equal(theirs, generate(model, rows, NUM_FRAMES, config))
-    without = ask_stranger(folder, tmp_path, **request)["codes"][0][0]
-    assert torch.equal(without, generate(model, CAPTIONS, NUM_FRAMES, config))
+    return {
+        "table": build(),
+        "t5": build(words),
+        "stereo": build(codec=with_channels(CODEC, 2, shipped_codec_folder())),
+        "melody": build(replace(words, fusion="prepend"), conditions={"self_wav": chroma}),
+    }
+
+
+@pytest.fixture(scope="session")
+def answers(models: dict[str, LanguageModel], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a process without this project gets from the exported folders: one process, for its imports take long."""
+    tmp_path = tmp_path_factory.mktemp("exports")
+    requests: dict[str, Any] = {}
+    for name, model in models.items():
+        kind = "MusicgenMelodyForConditionalGeneration" if name == "melody" else "MusicgenForConditionalGeneration"
+        folder = str(export(model, tmp_path / name))
+        requests[name] = {"folder": folder, "class": kind, "captions": CAPTIONS, "options": {}}
+    requests["table, unguided"] = {**requests["table"], "options": {"guidance_scale": 1.0}}
+    requests["t5, unguided"] = {**requests["t5"], "options": {"guidance_scale": 1.0}}
+    requests["melody, given"] = {**requests["melody"], "chroma": MELODY.tolist()}
+    (tmp_path / "requests.json").write_text(json.dumps(requests))
+    script = Path(__file__).with_name("stranger.py")
+    command = [sys.executable, str(script), str(tmp_path / "requests.json"), str(tmp_path / "answers.pt")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return torch.load(tmp_path / "answers.pt", weights_only=True)
+
+
+def greedy(model: LanguageModel, rows: Any = CAPTIONS, cfg_coef: float = 3.0) -> torch.Tensor:
+    return generate(model, rows, NUM_FRAMES, GenerationConfig(temperature=0, cfg_coef=cfg_coef))
+
+
+@pytest.mark.parametrize("name", ["table", "t5"])
+def test_same_codes_and_audio_without_this_project(
+    name: str, models: dict[str, LanguageModel], answers: dict[str, Any]
+) -> None:
+    codes = greedy(models[name])
+    assert torch.equal(answers[name]["codes"][0][0], codes)
+    wav = load_codec(shipped_codec_folder()).decode(codes)
+    torch.testing.assert_close(answers[name]["audio"], wav, atol=1e-5, rtol=0)
+    assert len(codes.unique()) > 20
+    assert torch.equal(answers[f"{name}, unguided"]["codes"][0][0], greedy(models[name], cfg_coef=1.0))
+
+
+def test_melody_too(models: dict[str, LanguageModel], answers: dict[str, Any]) -> None:
+    rows = [{"description": text, "self_wav": tune} for text, tune in zip(CAPTIONS, MELODY, strict=True)]
+    theirs, without = (answers[name]["codes"][0][0] for name in ("melody, given", "melody"))
+    assert torch.equal(theirs, greedy(models["melody"], rows))
+    assert torch.equal(without, greedy(models["melody"]))
     assert not torch.equal(theirs, without)
 
 
-def test_stereo_too(tmp_path: Path) -> None:
-    codec = replace(CODEC, num_codebooks=8, num_channels=2, interleaved=True)
-    model = build(codec=codec)
-    answer = ask_stranger(
-        export(model, tmp_path),
-        tmp_path,
-        **{"class": "MusicgenForConditionalGeneration"},
-        captions=CAPTIONS,
-        options={},
-    )
-    codes = generate(model, CAPTIONS, NUM_FRAMES, GenerationConfig(temperature=0))
-    left, right = answer["codes"]
+def test_stereo_too(models: dict[str, LanguageModel], answers: dict[str, Any]) -> None:
+    codes = greedy(models["stereo"])
+    left, right = answers["stereo"]["codes"]
     assert torch.equal(left[0], codes[:, ::2])
     assert torch.equal(right[0], codes[:, 1::2])
-    assert answer["audio"].shape == (2, 2, NUM_FRAMES * CODEC.hop_samples)
+    assert answers["stereo"]["audio"].shape == (2, 2, NUM_FRAMES * CODEC.hop_samples)
 
 
 def test_the_processor_loads(tmp_path: Path) -> None:
     from transformers import AutoProcessor
 
-    processor = AutoProcessor.from_pretrained(export(build(), tmp_path))
+    processor = AutoProcessor.from_pretrained(export(build(), tmp_path / "x"))
     inputs = processor(text=CAPTIONS, padding=True, return_tensors="pt")
     assert inputs["input_ids"].shape == (2, 5)
     assert processor.feature_extractor.sampling_rate == CODEC.sample_rate_hz
@@ -164,10 +169,10 @@ def test_what_cannot_be_expressed_is_said(tmp_path: Path, t5_folder: Path) -> No
     other = build(conditions={"key": AttributeConditionConfig(kind="attribute")})
     assert "description by cross, key by cross" in transformers_obstacles(other)[0]
     with pytest.raises(ValueError, match="words by cross-attention, or words and melody as a prefix"):
-        export(other, tmp_path)
+        export(other, tmp_path / "x")
     delayed = build(pattern=DelayPatternConfig(delays=(0, 2, 4, 6)), mask_condition_padding=False)
     assert [note.split(":")[0] for note in generation_notes(delayed)] == [
-        "its `generate` knows MusicGen's delays only",
+        "its `generate` knows MusicGen's delays only, not pattern delay (delays 0 2 4 6)",
         "this model was trained to see padding as zeros, transformers hides it",
     ]
     wide = build(T5ConditionerConfig(kind="t5", path=str(t5_folder)), dim=16)
