@@ -1,4 +1,4 @@
-"""One step of generation without the modules: the same arithmetic as `LanguageModel.hidden_states` and `heads`, on plain
+"""One step of generation without the modules: the arithmetic of `LanguageModel.hidden_states` and `heads` on plain
 tensors that are gathered once. A module call costs more than the arithmetic of a small model's step.
 
 Legend: B batch, K codebooks, C cardinality, H heads, S steps, L condition length, d head width, D width.
@@ -6,19 +6,17 @@ Legend: B batch, K codebooks, C cardinality, H heads, S steps, L condition lengt
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from musicgen_core.conditioners.fuse import Fused
 from musicgen_core.lm.block import TransformerLayer, positions
 from musicgen_core.lm.cache import Cache, LayerCache
 from musicgen_core.lm.model import LanguageModel
-
-Multiply = Callable[[Tensor], Tensor]
 
 PACK_MIN_ROWS = 3
 """With fewer rows a product is as fast as its weight can be read, and a packed weight is no smaller."""
@@ -27,13 +25,39 @@ PACK_MAX_BYTES = 4 << 30
 """Packed weights are a second copy; larger models do without."""
 
 
+class Multiply(Protocol):
+    """A weight, ready to be multiplied."""
+
+    def __call__(self, x_BD: Tensor, added: Tensor | None = None) -> Tensor: ...
+
+
+class _Plain:
+    def __init__(self, weight: Tensor) -> None:
+        self.weight = weight.detach().t()
+
+    def __call__(self, x_BD: Tensor, added: Tensor | None = None) -> Tensor:
+        return torch.mm(x_BD, self.weight) if added is None else torch.addmm(added, x_BD, self.weight)
+
+
+class _Packed:
+    """For a fixed number of rows."""
+
+    def __init__(self, weight: Tensor, num_rows: int) -> None:
+        self.weight, self.num_rows = weight.detach().contiguous(), num_rows
+        self.packed = torch.ops.mkl._mkl_reorder_linear_weight(self.weight, num_rows)
+
+    def __call__(self, x_BD: Tensor, added: Tensor | None = None) -> Tensor:
+        y_BD = torch.ops.mkl._mkl_linear(x_BD, self.packed, self.weight, None, self.num_rows)
+        return y_BD if added is None else y_BD.add_(added)
+
+
 class _Norm(NamedTuple):
     weight: Tensor
     bias: Tensor
     eps: float
 
     def __call__(self, x_BD: Tensor) -> Tensor:
-        return functional.layer_norm(x_BD, self.weight.shape, self.weight, self.bias, self.eps)
+        return torch.layer_norm(x_BD, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class _Layer(NamedTuple):
@@ -57,15 +81,18 @@ class Decoder:
     def __init__(self, model: LanguageModel, fused: Fused, cache: Cache, batch: int) -> None:
         self.model, self.fused, self.cache, self.batch = model, fused, cache, batch
         dim, self.num_heads, _ = model.config.shape
-        weights = [linear.weight for linear in model.linears]
+        heads = cast(Sequence[nn.Linear], model.linears)
         multiply = _multiplier(model, batch)
-        self.table = torch.cat([table.weight for table in model.emb])
+        self.table = torch.cat([table.weight.detach() for table in cast(Sequence[nn.Embedding], model.emb)])
         self.offset_K = torch.arange(model.num_codebooks, device=self.table.device) * (model.card + 1)
-        self.heads = multiply(torch.cat(weights))
+        self.heads = multiply(torch.cat([head.weight for head in heads]))
         self.positions_SD = positions(0, cache.max_steps, dim, self.table.device).to(self.table.dtype)
         self.mask_B11L = model.source_mask(fused.source)
         self.norm = _norm(model.out_norm)
-        self.layers = [_gather(layer, multiply, fused.source is not None) for layer in model.transformer.layers]
+        self.layers = [
+            _gather(layer, multiply, fused.source is not None)
+            for layer in cast(Sequence[TransformerLayer], model.transformer.layers)
+        ]
 
     def __call__(self, columns_BKS: Tensor) -> Tensor:
         """New steps int64 [B, K, S] -> logits float32 [B, K, C] of the step after the last."""
@@ -90,13 +117,13 @@ class Decoder:
         cache.both_2BHSd[:, :, :, step] = q_kv[1:]
         keys, values = cache.both_2BHSd[:, :, :, : step + 1].unbind(0)
         y_BH1d = functional.scaled_dot_product_attention(q_kv[0].unsqueeze(2), keys, values)
-        x_BD = x_BD + layer.out(y_BH1d.reshape(batch, dim))
+        x_BD = layer.out(y_BH1d.reshape(batch, dim), x_BD)
         if layer.norm_cross is not None and layer.query is not None and layer.cross_out is not None:
             assert cache.cross is not None
             q_BH1d = layer.query(layer.norm_cross(x_BD)).view(batch, self.num_heads, 1, -1)
             y_BH1d = functional.scaled_dot_product_attention(q_BH1d, *cache.cross, self.mask_B11L)
-            x_BD = x_BD + layer.cross_out(y_BH1d.reshape(batch, dim))
-        return x_BD + layer.linear2(functional.gelu(layer.linear1(layer.norm2(x_BD))))
+            x_BD = layer.cross_out(y_BH1d.reshape(batch, dim), x_BD)
+        return layer.linear2(functional.gelu(layer.linear1(layer.norm2(x_BD))), x_BD)
 
 
 def _gather(layer: TransformerLayer, multiply: Callable[[Tensor], Multiply], has_source: bool) -> _Layer:
@@ -115,7 +142,7 @@ def _gather(layer: TransformerLayer, multiply: Callable[[Tensor], Multiply], has
     )
 
 
-def _norm(module: torch.nn.LayerNorm) -> _Norm:
+def _norm(module: nn.LayerNorm) -> _Norm:
     return _Norm(module.weight, module.bias, module.eps)
 
 
@@ -126,11 +153,5 @@ def _multiplier(model: LanguageModel, batch: int) -> Callable[[Tensor], Multiply
     num_bytes = sum(weight.numel() * weight.element_size() for weight in weights)
     on_cpu = all(weight.device.type == "cpu" and weight.dtype == torch.float32 for weight in weights)
     if on_cpu and batch >= PACK_MIN_ROWS and num_bytes <= PACK_MAX_BYTES and torch.backends.mkl.is_available():
-        return lambda weight: _pack(weight, batch)
-    return lambda weight: lambda x_BD: functional.linear(x_BD, weight)
-
-
-def _pack(weight: Tensor, batch: int) -> Multiply:
-    weight = weight.detach().contiguous()
-    packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, batch)
-    return lambda x_BD: torch.ops.mkl._mkl_linear(x_BD, packed, weight, None, batch)
+        return lambda weight: _Packed(weight, batch)
+    return _Plain

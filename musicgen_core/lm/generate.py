@@ -112,5 +112,5 @@ def _next_logits(decode: Decoder, column_BKS: Tensor, guided: bool, cfg_coef: fl
     """Guided logits [B, K, C] of the step after the new steps `column_BKS`, in float32."""
     if not guided:
         return decode(column_BKS)
-    conditional, unconditional = decode(column_BKS.repeat(2, 1, 1)).chunk(2)
+    conditional, unconditional = decode(torch.cat([column_BKS, column_BKS])).chunk(2)
     return guide(conditional, unconditional, cfg_coef)
