@@ -1,8 +1,8 @@
 """Guided generation with a key/value cache against transformers' `generate`: `python benchmarks/bench_generate.py`.
 
 Claim: at equal weights, identical greedy codes, and faster than transformers on the CPU at every size. The gain is the
-largest where calls are what takes the time (tiny). From `base` on, a step of one sample is little more than reading every
-weight once: `memory_share` says how much of that bound it reaches, and no program can be faster in float32.
+largest where calls are what takes the time (tiny). From `base` on, a step of one sample is little more than reading
+every weight once: `memory_share` says how much of that bound it reaches, and no program can be faster in float32.
 
 Both run in one process on the same weights, captions already encoded, float32, same threads, in turns; the best of the
 rounds counts, in wall-clock time, or in CPU time of the process (--clock cpu) on a machine that others use. A guided
