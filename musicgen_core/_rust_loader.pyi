@@ -1,7 +1,7 @@
 """The compiled extension (rust_loader/). Nothing but musicgen_core/native.py imports it; that file documents it."""
 
 from os import PathLike
-from typing import TypeAlias, TypeVar, final
+from typing import Any, TypeAlias, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,9 @@ __all__ = [
     "CorruptAudioError",
     "LimitError",
     "ShardError",
+    "TokenSampler",
     "TokenShards",
+    "TrackList",
     "UnsupportedAudioError",
     "decode_bytes",
     "decode_file",
@@ -23,13 +25,14 @@ __all__ = [
     "interleave",
     "measure",
     "mix_to_mono",
+    "panic_for_tests",
     "philox_raw",
     "probe",
     "resample",
-    "sample_segments",
     "sound_bounds",
     "uniform",
     "write_token_index",
+    "write_track_list",
 ]
 
 _Path: TypeAlias = str | PathLike[str]
@@ -48,6 +51,7 @@ def decode_segment(path: _Path, start_samples: int, num_samples: int) -> tuple[N
 def mix_to_mono(wav: NDArray[np.float32]) -> NDArray[np.float32]: ...
 def resample(wav: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]: ...
 def measure(wav: NDArray[np.float32], sample_rate_hz: int) -> tuple[float, float, float | None, float | None]: ...
+def panic_for_tests() -> None: ...
 def sound_bounds(wav: NDArray[np.float32], threshold_dbfs: float) -> tuple[int, int]: ...
 def hash_bytes(data: bytes) -> str: ...
 def hash_file(path: _Path) -> str: ...
@@ -60,17 +64,6 @@ def deinterleave(
 ) -> tuple[NDArray[_Token], NDArray[np.bool_]]: ...
 def philox_raw(key: tuple[int, int], counter: tuple[int, int, int, int]) -> NDArray[np.uint64]: ...
 def uniform(seed: int, stream: int, epoch: int, indexes: NDArray[np.int64], draw: int) -> NDArray[np.float64]: ...
-def sample_segments(
-    seed: int,
-    epoch: int,
-    first_index: int,
-    count: int,
-    num_frames: NDArray[np.int64],
-    weights: NDArray[np.float64] | None,
-    segment_frames: int,
-    min_segment_ratio: float,
-    stream: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
 def write_token_index(out: _Path, shards: list[_Path], codec_digest: str, card: int) -> None: ...
 
 @final
@@ -90,7 +83,66 @@ class TokenShards:
     def num_frames(self) -> NDArray[np.int64]: ...
     def find(self, key: str) -> int: ...
     def read(self, track: int, start: int, num_frames: int | None) -> NDArray[np.uint16]: ...
-    def batch(
-        self, tracks: NDArray[np.int64], starts: NDArray[np.int64], num_frames: int, fill: int
-    ) -> tuple[NDArray[np.uint16], NDArray[np.int64]]: ...
     def verify(self) -> None: ...
+
+def write_track_list(
+    manifest: _Path, keys: bytes, num_samples: NDArray[np.int64], weights: NDArray[np.float64]
+) -> None: ...
+
+@final
+class TrackList:
+    def __new__(cls, manifest: _Path) -> TrackList: ...
+    @property
+    def num_tracks(self) -> int: ...
+    @property
+    def total_samples(self) -> int: ...
+    @property
+    def longest_samples(self) -> int: ...
+    @property
+    def manifest_digest(self) -> str: ...
+    def key(self, track: int) -> str: ...
+    def line(self, track: int) -> bytes: ...
+
+_Column: TypeAlias = NDArray[np.int64]
+_Columns: TypeAlias = tuple[_Column, _Column, _Column, _Column, _Column, _Column, _Column]
+
+@final
+class TokenSampler:
+    def __new__(
+        cls,
+        lists: list[TrackList],
+        shards: list[TokenShards],
+        seed: int,
+        stream: int,
+        sample_by: str,
+        replacement: bool,
+        shares: list[float] | None,
+        epoch_samples: int | None,
+        segment_frames: int,
+        min_segment_ratio: float,
+        frames: NDArray[np.int64] | None,
+        num_codebooks: int,
+        special: int,
+    ) -> TokenSampler: ...
+    @property
+    def num_steps(self) -> int: ...
+    def check(self) -> None: ...
+    def draw(self, first_sample: int, count: int) -> _Columns: ...
+    def cut(
+        self,
+        lists: _Column,
+        rows: _Column,
+        starts: _Column,
+        out: NDArray[Any],
+        mask: NDArray[np.bool_] | None,
+        num_threads: int,
+    ) -> None: ...
+    def batch(
+        self,
+        first_sample: int,
+        batch_size: int,
+        share: tuple[int, int],
+        out: NDArray[Any],
+        mask: NDArray[np.bool_] | None,
+        num_threads: int,
+    ) -> _Columns: ...

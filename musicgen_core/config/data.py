@@ -27,7 +27,8 @@ class CorpusConfig:
     """Tracks of one group never cross splits; tracks without that field are their own group."""
 
     weight: float = 1.0
-    """Relative weight of each of this corpus's tracks when segments are drawn for training."""
+    """Relative weight of each of this corpus's tracks when segments are drawn for training; a track's own `weight`,
+    from its sidecar or table, multiplies it."""
 
     num_buckets: int = 4
     """Shards the corpus is cut into; aim at 128-256 tracks each. Changing it re-does the corpus."""

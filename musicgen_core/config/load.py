@@ -15,6 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from musicgen_core.config.root import RootConfig, RunConfig
+from musicgen_core.config.sampling import check_sampling
 
 T = TypeVar("T")
 
@@ -237,6 +238,10 @@ def _check_run(run: RunConfig, names: dict[str, str]) -> None:
         raise ConfigError(f"{names['training']}.cfg_dropout: {training.cfg_dropout} must lie between 0 and 1")
     if not 0 < training.min_segment_ratio <= 1:
         raise ConfigError(f"{names['training']}.min_segment_ratio: {training.min_segment_ratio} must lie in (0, 1]")
+    try:
+        check_sampling(training.sampling, run.corpora)
+    except ValueError as error:
+        raise ConfigError(f"{names['training']}.sampling.{error}") from None
     if run.generation.duration_sec <= 0 or run.generation.temperature < 0:
         raise ConfigError(f"{names['generation']}: duration_sec must be above 0 and temperature at least 0")
 

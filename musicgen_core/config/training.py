@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from musicgen_core.config.sampling import SamplingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,9 @@ class TrainingConfig:
 
     min_segment_ratio: float = 0.8
     """Share of a segment that must lie inside the track; the rest is padding, which carries no loss."""
+
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Which tracks segments come from."""
 
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""

@@ -20,13 +20,16 @@ from musicgen_core.native.audio import mix as mix
 from musicgen_core.native.audio import probe as probe
 from musicgen_core.native.audio import resample as resample
 from musicgen_core.native.audio import sound_bounds as sound_bounds
+from musicgen_core.native.batches import Segments as Segments
+from musicgen_core.native.batches import TokenSampler as TokenSampler
+from musicgen_core.native.batches import TrackList as TrackList
+from musicgen_core.native.batches import write_track_list as write_track_list
 from musicgen_core.native.digest import hash_bytes as hash_bytes
 from musicgen_core.native.digest import hash_file as hash_file
 from musicgen_core.native.digest import hash_files as hash_files
 from musicgen_core.native.pattern import deinterleave as deinterleave
 from musicgen_core.native.pattern import interleave as interleave
 from musicgen_core.native.sampling import philox_raw as philox_raw
-from musicgen_core.native.sampling import sample_segments as sample_segments
 from musicgen_core.native.sampling import uniform as uniform
 from musicgen_core.native.shards import TokenShards as TokenShards
 from musicgen_core.native.shards import write_token_index as write_token_index

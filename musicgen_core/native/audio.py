@@ -53,7 +53,8 @@ class AudioMeasure:
 def probe(path: PathLike) -> AudioInfo:
     """Reads an audio file's headers and tags. The content decides the format, not the suffix.
 
-    Ogg Vorbis, AAC, and MPEG audio without a LAME tag are walked packet by packet, undecoded, to learn their length.
+    Ogg Vorbis, AAC, and MPEG audio whose LAME tag is missing or does not fit the file's size are walked packet by
+    packet, undecoded, to learn their length.
 
     Raises:
         FileNotFoundError, OSError: the file cannot be read.
@@ -68,7 +69,9 @@ def decode(source: PathLike | bytes, name: str | None = None) -> tuple[Wav, int]
     """Decodes a whole file, or an encoded file held in memory (a tar member, for example).
 
     Encoder delay and padding are trimmed as the file says (MP3 with a LAME tag, Ogg Vorbis and Opus, ALAC). AAC has no
-    such trim: its samples are as in the bitstream, usually 1024 later than other players show them.
+    such trim: its samples are as in the bitstream, usually 1024 later than other players show them. MPEG audio
+    without a LAME tag is all there, too; tags and junk between its frames are passed over, and files that were joined
+    are read to the end, though the first one's tag knows nothing of the second.
 
     Args:
         source: a path, or the bytes of a file.
@@ -80,8 +83,9 @@ def decode(source: PathLike | bytes, name: str | None = None) -> tuple[Wav, int]
     Raises:
         FileNotFoundError, OSError: the file cannot be read.
         UnsupportedAudioError: not audio, or of an unknown format.
-        CorruptAudioError: truncated (fewer samples than the header says), lost or undecodable packets, a FLAC whose
-            samples do not match its MD5, NaN or infinite samples, or no samples at all.
+        CorruptAudioError: truncated (fewer samples than the header says, or a last MPEG frame that is cut), lost or
+            undecodable packets, a FLAC whose samples do not match its MD5, NaN or infinite samples, or no samples at
+            all.
         LimitError: more than 32 channels, a rate outside 1..768000 Hz, or over 2^31 samples in all channels together.
     """
     if isinstance(source, bytes):
@@ -92,8 +96,10 @@ def decode(source: PathLike | bytes, name: str | None = None) -> tuple[Wav, int]
 def decode_segment(path: PathLike, start_samples: int, num_samples: int) -> tuple[Wav, int]:
     """Decodes part of a file: bit-equal to `decode(path)[0][:, start_samples : start_samples + num_samples]`.
 
-    Lossless formats, Ogg Vorbis and MP3 with a LAME tag are reached by seeking, with as much pre-roll as the codec's
-    memory needs. Opus, AAC, Matroska and MP3 without a LAME tag are decoded from the start, since only that is exact.
+    Lossless formats, Ogg Vorbis and MPEG audio (layers II and III) are reached by seeking, with as much pre-roll as the
+    codec's memory needs; Opus, AAC and Matroska are decoded from the start, since only that is exact. Where the frames
+    of an MPEG file are is found once, as far as the segment, and remembered by the process (16 MiB for all files
+    together) until the file changes: from then on a segment costs the same wherever it lies.
 
     Args:
         start_samples, num_samples: in samples of the file's own rate, not negative.

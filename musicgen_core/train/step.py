@@ -141,8 +141,9 @@ def autocast(world: World, config: TrainingConfig) -> AbstractContextManager[Non
 def _inputs(batch: Batch, world: World) -> tuple[Tensor, Tensor, Tensor]:
     """Tensors of a batch as the objective takes them, on the world's device."""
     assert batch.sequence_BKS is not None, "the loader must be given the model's pattern"
-    sequence_BKS, codes_BKT = batch.sequence_BKS.to(world.device), batch.codes_BKT.to(world.device)
-    return sequence_BKS, codes_BKT, batch.mask_BT.to(world.device)
+    tensors = (batch.sequence_BKS, batch.codes_BKT, batch.mask_BT)  # pinned, so copied beside the device's work
+    sequence_BKS, codes_BKT, mask_BT = (tensor.to(world.device, non_blocking=True) for tensor in tensors)
+    return sequence_BKS, codes_BKT, mask_BT
 
 
 def _drop_captions(batch: Batch, p: float, seed: int) -> list[str | None]:

@@ -83,7 +83,7 @@ pub fn decode(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Audio> {
             Opened::Stream(stream) => stream,
             Opened::Mpeg(mut mpeg) => {
                 mpeg.check_complete(interrupt)?;
-                return finish(mpeg.read(0, u64::MAX, interrupt)?, mpeg.name(), 0);
+                return Ok(mpeg.read(0, u64::MAX, interrupt)?.into_audio());
             }
         };
         let range = read_range(&mut stream, 0, None, interrupt)?;
@@ -112,11 +112,18 @@ pub fn open(source: Source<'_>, verify: bool) -> Result<Opened<'_>> {
     }
 }
 
+impl Range {
+    pub fn into_audio(self) -> Audio {
+        let Self { planes, sample_rate_hz, num_channels, .. } = self;
+        Audio { samples: planes.into_vec(), num_channels, sample_rate_hz }
+    }
+}
+
+/// The samples from `start` on, which must be finite. (MPEG audio's are: its numbers are bounded, its tables finite.)
 pub fn finish(range: Range, name: &str, start: u64) -> Result<Audio> {
-    let Range { planes, sample_rate_hz, num_channels, .. } = range;
-    let samples = planes.into_vec();
-    check_finite(name, &samples, num_channels, start, sample_rate_hz)?;
-    Ok(Audio { samples, num_channels, sample_rate_hz })
+    let audio = range.into_audio();
+    check_finite(name, &audio.samples, audio.num_channels, start, audio.sample_rate_hz)?;
+    Ok(audio)
 }
 
 /// Part of a stream, with what a caller may want to check.
@@ -200,11 +207,9 @@ fn check_contiguous(stream: &Stream<'_>, position: i64, at: u64, jumps: &mut u64
 
 fn check_complete(stream: &mut Stream<'_>, decoded: u64, jumps: u64) -> Result<()> {
     stream.check_plausible()?;
-    if let Some(declared) = stream.declared_samples() {
-        if decoded + jumps < declared {
-            let message = format!("truncated: {decoded} of {declared} samples are there");
-            return Err(Error::corrupt(&stream.name, message));
-        }
+    if let Some(declared) = stream.declared_samples().filter(|&declared| decoded + jumps < declared) {
+        let message = format!("truncated: {decoded} of {declared} samples are there");
+        return Err(Error::corrupt(&stream.name, message));
     }
     if decoded == 0 {
         return Err(Error::corrupt(&stream.name, "holds no samples"));

@@ -12,6 +12,8 @@ use crate::watch::watched;
 
 pub type Digest = [u8; 16];
 
+const MAX_THREADS: usize = 1024;
+
 pub fn of_bytes(data: &[u8]) -> Digest {
     shorten(blake3::hash(data))
 }
@@ -33,6 +35,9 @@ pub fn of_file(path: &Path, interrupt: Interrupt<'_>) -> Result<Digest> {
 
 /// One result per path, in order, on a pool of this call's own (a global one would not survive a fork).
 pub fn of_files(paths: &[PathBuf], num_threads: usize, interrupt: Interrupt<'_>) -> Result<Vec<Result<Digest>>> {
+    if num_threads > MAX_THREADS {
+        return Err(Error::value(format!("num_threads is {num_threads}; at most {MAX_THREADS} are started")));
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(num_threads)
         .build()

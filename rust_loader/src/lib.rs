@@ -1,9 +1,12 @@
 //! Files, threads and memory of musicgen_core's data path. Everything in `python` is a thin binding; the rest knows
 //! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet) -> `decode`, `segments`;
-//! `resample`, `measure`; `pattern`, `sampler`; `shard_index` -> `shard_read`; `kernels` -> kernels/kernels.h.
+//! `resample`, `measure`; `pattern`; `shard_index` -> `shard_read`; `track_list`, `sampler` -> `draw` -> `batch`;
+//! `kernels` -> kernels/kernels.h.
 
+pub mod batch;
 pub mod checked;
 pub mod decode;
+pub mod draw;
 pub mod error;
 pub mod guard;
 pub mod hash;
@@ -29,4 +32,5 @@ pub mod shard_index;
 pub mod shard_read;
 pub mod stream;
 pub mod tags;
+pub mod track_list;
 pub mod watch;

@@ -34,10 +34,6 @@ impl<'s> Mpeg<'s> {
         Ok(index.map(|index| Self { bytes, index: Arc::new(index) }))
     }
 
-    pub fn name(&self) -> &str {
-        &self.bytes.name
-    }
-
     pub fn header(&self) -> Header {
         self.index.extent.header
     }

@@ -55,7 +55,7 @@ impl Index {
     pub fn extend(&mut self, bytes: &mut Bytes<'_>, num_frames: u64, interrupt: Interrupt<'_>) -> Result<()> {
         while self.num_frames < num_frames {
             let Some(frame) = self.extent.next(bytes, &mut self.scan)? else { break };
-            if self.num_frames % STRIDE_FRAMES == 0 {
+            if self.num_frames.is_multiple_of(STRIDE_FRAMES) {
                 interrupt()?;
                 self.positions.push(frame.at);
             }

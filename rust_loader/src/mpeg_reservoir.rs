@@ -19,7 +19,7 @@ pub fn start_for(frames: &[MainData], target: usize) -> Option<usize> {
 /// Whether a decoder that starts with the first of `frames` has all main data of the last.
 fn is_filled(frames: &[MainData]) -> bool {
     let Some((last, before)) = frames.split_last() else { return false };
-    before.iter().fold(0, |left, frame| left_over(left, frame)) >= last.begin
+    before.iter().fold(0, left_over) >= last.begin
 }
 
 /// Bytes left in the reservoir after `frame`, with `left` there before it. If bytes are missing in front, what was to be

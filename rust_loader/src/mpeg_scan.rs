@@ -33,6 +33,8 @@ pub struct Scan {
     pub at: u64,
     /// Bytes passed over that are neither frames nor tags nor zeros.
     pub junk_bytes: u64,
+    /// Length of the frame that ends at `at`, if one was passed.
+    passed: usize,
     /// Of the frame at the end that is not all there: its position, its length, and how much there is.
     pub cut: Option<(u64, usize, usize)>,
 }
@@ -88,6 +90,7 @@ impl Extent {
             }
             let is_tag = Tag::is_at(head, &header);
             scan.at += header.num_bytes as u64;
+            scan.passed = header.num_bytes;
             if !is_tag {
                 return Ok(Some(Frame { at, header }));
             }
@@ -113,6 +116,7 @@ impl Extent {
             scan.at = (scan.at + length).min(self.end);
             return Ok(());
         }
+        self.check_passed(bytes, scan)?;
         while scan.at < self.end {
             if let Some(header) = Header::parse(bytes.get(scan.at, 4)?) {
                 let count = run(bytes, scan.at, &header, self.end)?;
@@ -127,6 +131,19 @@ impl Extent {
             let step = 1 + some[1..].iter().position(|&byte| byte == 0xff).unwrap_or(some.len() - 1);
             scan.junk_bytes += some[..step].iter().filter(|&&byte| byte != 0).count() as u64;
             scan.at += step as u64;
+        }
+        Ok(())
+    }
+
+    /// Fails when the frame before `scan` has others begin inside it: its end is lost.
+    fn check_passed(&self, bytes: &mut Bytes<'_>, scan: &mut Scan) -> Result<()> {
+        let begin = scan.at - std::mem::take(&mut scan.passed) as u64;
+        for at in begin + 1..scan.at {
+            let Some(header) = Header::parse(bytes.get(at, 4)?) else { continue };
+            if header.is_like(&self.header) && run(bytes, at, &header, self.end)? >= 3 {
+                let message = format!("damaged: the frame at byte {begin} is cut short at byte {at}");
+                return Err(Error::corrupt(&bytes.name, message));
+            }
         }
         Ok(())
     }
@@ -146,7 +163,7 @@ impl Extent {
 
 impl Scan {
     pub fn new(at: u64) -> Self {
-        Self { at, junk_bytes: 0, cut: None }
+        Self { at, junk_bytes: 0, passed: 0, cut: None }
     }
 }
 

@@ -38,11 +38,12 @@ impl Table {
         }
         let divisor = gcd(from_hz, to_hz);
         let key = (from_hz / divisor, to_hz / divisor);
-        if let Some(table) = TABLES.lock().expect("no panic holds it").get(&key) {
-            return Ok(table.clone());
+        // Never waits: a fork while another thread held the lock would leave it locked for ever in the child.
+        if let Some(table) = TABLES.try_lock().ok().and_then(|tables| tables.get(&key).cloned()) {
+            return Ok(table);
         }
         let table = Arc::new(Self::build(key.0, key.1)?);
-        let mut tables = TABLES.lock().expect("no panic holds it");
+        let Ok(mut tables) = TABLES.try_lock() else { return Ok(table) };
         if tables.values().map(|kept| kept.weights.len()).sum::<usize>() + table.weights.len() > MAX_TABLE_WEIGHTS {
             tables.clear();
         }

@@ -22,7 +22,7 @@ pub fn decode_segment(source: Source<'_>, start: u64, count: u64, interrupt: Int
     guard(&source.name(), || {
         let mut stream = match open(source, false)? {
             Opened::Stream(stream) => stream,
-            Opened::Mpeg(mut mpeg) => return finish(mpeg.read(start, count, interrupt)?, mpeg.name(), start),
+            Opened::Mpeg(mut mpeg) => return Ok(mpeg.read(start, count, interrupt)?.into_audio()),
         };
         let range = match read_by_seeking(&mut stream, start, count, interrupt)? {
             Some(found) => found,

@@ -172,21 +172,25 @@ pub fn write(
 /// Adds the tracks of one tar to `records`.
 fn scan(path: &Path, shard: u32, card: u32, num_codebooks: &mut u32, records: &mut Vec<Record>) -> Result<Shard> {
     let map = map_file(path)?;
-    let bad = |e: std::io::Error| Error::shard(path, format!("not a readable tar: {e}"));
+    let mut reached = 0;
+    let bad = |reached: u64, e: std::io::Error| {
+        Error::shard(path, format!("not a readable tar, in the member at byte {reached}: {e}"))
+    };
     if map.len() < 1024 || map[map.len() - 1024..].iter().any(|byte| *byte != 0) {
         return Err(Error::shard(path, "no end-of-archive marker: not a tar, or truncated"));
     }
     let mut archive = tar::Archive::new(Cursor::new(&map[..]));
-    for entry in archive.entries().map_err(bad)? {
-        let entry = entry.map_err(bad)?;
-        let member = entry.path().map_err(bad)?.to_string_lossy().into_owned();
+    for entry in archive.entries().map_err(|e| bad(0, e))? {
+        let entry = entry.map_err(|e| bad(reached, e))?;
+        let header_at = entry.raw_header_position();
+        reached = entry.raw_file_position().saturating_add(entry.size());
+        let member = entry.path().map_err(|e| bad(header_at, e))?.to_string_lossy().into_owned();
+        let fail = |message: String| Error::shard(path, format!("byte {header_at}, member {member:?}: {message}"));
         let Some(key) = member.strip_suffix(CODES_SUFFIX) else { continue };
-        let key = hash::parse_hex(key)
-            .ok_or_else(|| Error::shard(path, format!("member {member:?}: the key is not 32 hex digits")))?;
+        let key = hash::parse_hex(key).ok_or_else(|| fail("the key is not 32 hex digits".to_owned()))?;
         let begin = entry.raw_file_position() as usize;
         let end = begin.checked_add(entry.size() as usize).filter(|end| *end <= map.len());
-        let end = end.ok_or_else(|| Error::shard(path, format!("member {member:?} reaches beyond the file's end")))?;
-        let fail = |message: String| Error::shard(path, format!("member {member:?}: {message}"));
+        let end = end.ok_or_else(|| fail("reaches beyond the file's end".to_owned()))?;
         let array = npy::parse_u16(&map[begin..end]).map_err(fail)?;
         let [k, num_frames] = array.shape;
         if *num_codebooks == 0 {
@@ -217,7 +221,7 @@ pub fn map_file(path: &Path) -> Result<Mmap> {
 }
 
 /// Beside the target, flushed, renamed.
-fn write_atomically(out: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub fn write_atomically(out: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let name = out.file_name().ok_or(std::io::ErrorKind::InvalidInput)?.to_string_lossy();
     let temporary = out.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let written = File::create(&temporary).and_then(|mut file| {

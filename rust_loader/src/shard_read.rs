@@ -62,7 +62,8 @@ impl TokenShards {
             }
             shards.push(OpenShard { entry, path, map: OnceLock::new() });
         }
-        Ok(Self { path: path.to_owned(), map, header, shards, checked: Checked::default() })
+        let checked = Checked::none_of(header.num_tracks as usize);
+        Ok(Self { path: path.to_owned(), map, header, shards, checked })
     }
 
     pub fn header(&self) -> Header {
@@ -78,20 +79,39 @@ impl TokenShards {
         Record::parse(&self.map[begin..begin + RECORD_BYTES])
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Number of the track with this key.
     pub fn find(&self, key: &str) -> Result<usize> {
-        let missing = || Error::Key { name: self.path.display().to_string(), key: key.to_owned() };
-        let wanted: Digest = hash::parse_hex(key).ok_or_else(missing)?;
+        let row = hash::parse_hex(key).and_then(|key| self.row(&key));
+        row.ok_or_else(|| Error::Key { name: self.path.display().to_string(), key: key.to_owned() })
+    }
+
+    /// Number of the track with this key, by binary search.
+    pub fn row(&self, key: &Digest) -> Option<usize> {
         let (mut low, mut high) = (0, self.num_tracks());
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.record(middle).key.cmp(&wanted) {
-                std::cmp::Ordering::Equal => return Ok(middle),
+            match self.key(middle).cmp(&key[..]) {
+                std::cmp::Ordering::Equal => return Some(middle),
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
             }
         }
-        Err(missing())
+        None
+    }
+
+    fn key(&self, track: usize) -> &[u8] {
+        let begin = HEADER_BYTES + track * RECORD_BYTES;
+        &self.map[begin..begin + 16]
+    }
+
+    /// The bytes of a track's codes, little-endian u16 [K, frames], and its frames.
+    pub fn track_codes(&self, track: i64) -> Result<(&[u8], usize)> {
+        let record = self.checked(track)?;
+        Ok((self.codes(track as usize, &record)?, record.num_frames as usize))
     }
 
     /// Frames of a track from `start` to its end.
@@ -138,7 +158,10 @@ impl TokenShards {
         for track in 0..self.num_tracks() {
             let record = self.checked(track as i64)?;
             let damaged = |what: &str| {
-                Error::shard(&self.path, format!("track {} {what}; build the index again", hash::hex(&record.key)))
+                Error::shard(
+                    &self.path,
+                    format!("row {track}: {} {what}; build the index again", hash::hex(&record.key)),
+                )
             };
             if previous >= Some(record.key) {
                 return Err(damaged("is out of order"));
@@ -152,7 +175,7 @@ impl TokenShards {
     fn checked(&self, track: i64) -> Result<Record> {
         match usize::try_from(track).ok().filter(|track| *track < self.num_tracks()) {
             Some(track) => Ok(self.record(track)),
-            None => Err(Error::value(format!("track {track} of {}", self.num_tracks()))),
+            None => Err(Error::value(format!("{}: track {track} of {}", self.path.display(), self.num_tracks()))),
         }
     }
 
@@ -171,7 +194,7 @@ impl TokenShards {
     /// The bytes of a track's codes [K, frames], compared with their digest the first time.
     fn codes(&self, track: usize, record: &Record) -> Result<&[u8]> {
         let codes = self.mapped(record)?;
-        self.checked.once(track, self.num_tracks(), || self.check_codes(record, codes))?;
+        self.checked.once(track, || self.check_codes(record, codes))?;
         Ok(codes)
     }
 

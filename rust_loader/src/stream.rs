@@ -108,6 +108,8 @@ pub struct Stream<'s> {
     /// Rate and channels; from the header, or from the first decoded packet when the header is silent.
     spec: Option<(u32, usize)>,
     packet_bytes: u64,
+    /// Position of the packet that was read last, for errors.
+    reached: i64,
 }
 
 /// A decoded packet's place: its frames (trims applied) begin at sample `position` of the track.
@@ -142,21 +144,32 @@ impl<'s> Stream<'s> {
         };
         let mut params = params.clone();
         let (skip, gain) = if params.codec == CODEC_ID_OPUS { opus_header(&mut params) } else { (0, 1.0) };
-        let decoder = CODECS
-            .make_audio_decoder(&params, &AudioDecoderOptions::default().verify(verify))
-            .map_err(|e| Error::from_decoder(&name, "opening", e))?;
-        let family = family(reader.format_info().short_name, decoder.codec_info().short_name);
         let spec = match (params.sample_rate, &params.channels) {
             (Some(rate), Some(channels)) => Some((rate, channels.count())),
             _ => None,
         };
-        let audio_bytes = source_bytes.saturating_sub(tag_bytes);
-        let mut stream =
-            Self { name, reader, decoder, track, family, source_bytes, audio_bytes, skip, gain, spec, packet_bytes: 0 };
-        if let Some(spec) = stream.spec {
-            stream.check_spec(spec)?;
+        if let Some(spec) = spec {
+            check_limits(&name, spec)?; // before the decoder makes buffers for them
         }
-        Ok(stream)
+        let decoder = CODECS
+            .make_audio_decoder(&params, &AudioDecoderOptions::default().verify(verify))
+            .map_err(|e| Error::from_decoder(&name, "opening", e))?;
+        let family = family(reader.format_info().short_name, decoder.codec_info().short_name);
+        let audio_bytes = source_bytes.saturating_sub(tag_bytes);
+        Ok(Self {
+            name,
+            reader,
+            decoder,
+            track,
+            family,
+            source_bytes,
+            audio_bytes,
+            skip,
+            gain,
+            spec,
+            packet_bytes: 0,
+            reached: 0,
+        })
     }
 
     pub fn container(&self) -> &'static str {
@@ -189,6 +202,7 @@ impl<'s> Stream<'s> {
                 continue;
             }
             self.packet_bytes += packet.data.len() as u64;
+            self.reached = packet.pts.get();
             if matches!(self.family, Family::Vorbis | Family::Opus) {
                 // Symphonia trims every page to its stamp; only the stream's end is meant to be (RFC 7845, 4.5).
                 packet.trim_end = Default::default();
@@ -253,6 +267,7 @@ impl<'s> Stream<'s> {
             interrupt()?;
             if packet.track_id == self.track.id {
                 self.packet_bytes += packet.data.len() as u64;
+                self.reached = packet.pts.get();
                 total += frames_per_packet.unwrap_or_else(|| self.frames_in(&packet));
             }
         }
@@ -289,19 +304,15 @@ impl<'s> Stream<'s> {
     }
 
     fn check_spec(&mut self, spec: (u32, usize)) -> Result<()> {
+        check_limits(&self.name, spec)?;
         let (rate, channels) = spec;
-        if !(1..=MAX_SAMPLE_RATE_HZ).contains(&rate) {
-            let message = format!("sample rate {rate} Hz is outside 1..={MAX_SAMPLE_RATE_HZ}");
-            return Err(Error::limit(&self.name, message));
-        }
-        if !(1..=MAX_CHANNELS).contains(&channels) {
-            return Err(Error::limit(&self.name, format!("{channels} channels; at most {MAX_CHANNELS} are read")));
-        }
         match self.spec {
             Some(known) if known != spec => {
                 let message = format!(
-                    "changes from {} Hz x {} channels to {rate} Hz x {channels} channels midway",
-                    known.0, known.1
+                    "at {}: changes from {} Hz x {} channels to {rate} Hz x {channels} channels",
+                    self.place(self.reached),
+                    known.0,
+                    known.1
                 );
                 Err(Error::corrupt(&self.name, message))
             }
@@ -313,16 +324,31 @@ impl<'s> Stream<'s> {
     }
 
     fn error(&self, error: DecoderError) -> Error {
-        Error::from_decoder(&self.name, "reading", error)
+        let doing = if self.reached > 0 { format!("after {}", self.place(self.reached)) } else { "reading".to_owned() };
+        Error::from_decoder(&self.name, &doing, error)
     }
 
     fn error_at(&self, position: i64, error: DecoderError) -> Error {
-        let doing = match self.spec {
-            Some((rate, _)) => format!("at {:.3} s", position as f64 / f64::from(rate)),
-            None => "at the start".to_owned(),
-        };
-        Error::from_decoder(&self.name, &doing, error)
+        Error::from_decoder(&self.name, &format!("at {}", self.place(position)), error)
     }
+
+    fn place(&self, position: i64) -> String {
+        match self.spec {
+            Some((rate, _)) => format!("{:.3} s", position as f64 / f64::from(rate)),
+            None => "the start".to_owned(),
+        }
+    }
+}
+
+fn check_limits(name: &str, (rate, channels): (u32, usize)) -> Result<()> {
+    if !(1..=MAX_SAMPLE_RATE_HZ).contains(&rate) {
+        let message = format!("sample rate {rate} Hz is outside 1..={MAX_SAMPLE_RATE_HZ}");
+        return Err(Error::limit(name, message));
+    }
+    if !(1..=MAX_CHANNELS).contains(&channels) {
+        return Err(Error::limit(name, format!("{channels} channels; at most {MAX_CHANNELS} are read")));
+    }
+    Ok(())
 }
 
 fn family(container: &str, codec: &str) -> Family {

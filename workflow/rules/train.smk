@@ -6,6 +6,7 @@ rule train_run:
     localrule: True
     input:
         manifests=manifests("train", "valid"),
+        tracks=manifests("train", "valid", ending=".tracks"),
         indexes=indexes,
         shards=buckets(TOKENS_DIR, ".tar"),
     output:

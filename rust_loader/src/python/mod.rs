@@ -1,6 +1,7 @@
 //! The binding: arguments parsed once, the GIL released around everything that takes time, one mapping of errors.
 
 mod audio;
+mod batches;
 mod pattern;
 mod tokens;
 
@@ -125,8 +126,10 @@ fn _rust_loader(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(pattern::deinterleave, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::philox_raw, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::uniform, m)?)?;
-    m.add_function(wrap_pyfunction!(tokens::sample_segments, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::write_token_index, m)?)?;
     m.add_function(wrap_pyfunction!(panic_for_tests, m)?)?;
-    m.add_class::<tokens::TokenShards>()
+    m.add_function(wrap_pyfunction!(batches::write_track_list, m)?)?;
+    m.add_class::<tokens::TokenShards>()?;
+    m.add_class::<batches::TrackList>()?;
+    m.add_class::<batches::TokenSampler>()
 }

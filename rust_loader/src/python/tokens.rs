@@ -1,15 +1,15 @@
 //! Tokens, sampling and digests: numpy in, numpy out. Documented in musicgen_core/native/.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::{array2, array3, detached};
+use super::{array2, detached};
 use crate::error::{Error, Result};
-use crate::sampler::{self, SegmentSampler};
-use crate::{hash, shard_index, shard_read};
+use crate::{hash, sampler, shard_index, shard_read};
 
 #[pyfunction]
 pub fn hash_bytes(py: Python<'_>, data: &Bound<'_, PyBytes>) -> String {
@@ -54,30 +54,6 @@ pub fn uniform<'py>(
     Ok(py.detach(|| sampler::uniform(seed, stream, epoch, indexes, draw)).into_pyarray(py))
 }
 
-type Segments<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>);
-
-#[pyfunction]
-#[allow(clippy::too_many_arguments)] // the flat face of a struct that is built below
-pub fn sample_segments<'py>(
-    py: Python<'py>,
-    seed: u64,
-    epoch: u64,
-    first_index: u64,
-    count: usize,
-    num_frames: PyReadonlyArray1<'py, i64>,
-    weights: Option<PyReadonlyArray1<'py, f64>>,
-    segment_frames: u64,
-    min_segment_ratio: f64,
-    stream: u64,
-) -> PyResult<Segments<'py>> {
-    let contiguous = |_| Error::value("num_frames and weights must be contiguous");
-    let num_frames = num_frames.as_slice().map_err(contiguous)?;
-    let weights = weights.as_ref().map(|w| w.as_slice()).transpose().map_err(contiguous)?;
-    let sampler = SegmentSampler { num_frames, weights, segment_frames, min_segment_ratio };
-    let (tracks, starts) = py.detach(|| sampler.draw(seed, stream, epoch, first_index, count))?;
-    Ok((tracks.into_pyarray(py), starts.into_pyarray(py)))
-}
-
 #[pyfunction]
 pub fn write_token_index(
     py: Python<'_>,
@@ -91,14 +67,14 @@ pub fn write_token_index(
 
 #[pyclass(module = "musicgen_core._rust_loader", frozen)]
 pub struct TokenShards {
-    inner: shard_read::TokenShards,
+    pub(super) inner: Arc<shard_read::TokenShards>,
 }
 
 #[pymethods]
 impl TokenShards {
     #[new]
     fn new(py: Python<'_>, index_path: PathBuf) -> PyResult<Self> {
-        Ok(Self { inner: py.detach(|| shard_read::TokenShards::open(&index_path))? })
+        Ok(Self { inner: Arc::new(py.detach(|| shard_read::TokenShards::open(&index_path))?) })
     }
 
     #[getter]
@@ -153,37 +129,6 @@ impl TokenShards {
             Ok::<_, Error>((codes, valid))
         })?;
         Ok(array2(py, [num_codebooks, valid], codes))
-    }
-
-    fn batch<'py>(
-        &self,
-        py: Python<'py>,
-        tracks: PyReadonlyArray1<'py, i64>,
-        starts: PyReadonlyArray1<'py, i64>,
-        num_frames: usize,
-        fill: u16,
-    ) -> PyResult<(Bound<'py, PyArray3<u16>>, Bound<'py, PyArray1<i64>>)> {
-        let contiguous = |_| Error::value("tracks and starts must be contiguous");
-        let (tracks, starts) = (tracks.as_slice().map_err(contiguous)?, starts.as_slice().map_err(contiguous)?);
-        if tracks.len() != starts.len() {
-            return Err(Error::value(format!("{} tracks and {} starts", tracks.len(), starts.len())).into());
-        }
-        let num_codebooks = self.inner.header().num_codebooks as usize;
-        let row = num_codebooks * num_frames;
-        if row.checked_mul(tracks.len()).is_none_or(|total| total > 1 << 32) {
-            let message = format!("a batch of {} x {num_codebooks} x {num_frames} codes is too large", tracks.len());
-            return Err(Error::value(message).into());
-        }
-        let (codes, num_valid) = py.detach(|| {
-            let mut codes = vec![fill; row * tracks.len()];
-            let mut num_valid = Vec::with_capacity(tracks.len());
-            for (i, (&track, &start)) in tracks.iter().zip(starts).enumerate() {
-                let out = &mut codes[i * row..(i + 1) * row];
-                num_valid.push(self.inner.read_into(track, start, num_frames, out)? as i64);
-            }
-            Ok::<_, Error>((codes, num_valid))
-        })?;
-        Ok((array3(py, [tracks.len(), num_codebooks, num_frames], codes), num_valid.into_pyarray(py)))
     }
 
     fn verify(&self, py: Python<'_>) -> PyResult<()> {

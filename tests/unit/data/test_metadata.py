@@ -32,6 +32,17 @@ def test_fields_are_normalised_as_audiocraft_does(name: str, written: object, re
     assert read_music({name: written}).get(name) == read
 
 
+@pytest.mark.parametrize(("written", "read"), [(2, 2.0), ("0.5", 0.5), (0, 0.0), ("", None), (None, None)])
+def test_a_weight_is_a_number(written: object, read: float | None) -> None:
+    assert read_music({"Weight": written}).get("weight") == read
+
+
+@pytest.mark.parametrize("written", ["often", -1, "nan", "inf", [1]])
+def test_a_weight_that_is_none_is_an_error(written: object) -> None:
+    with pytest.raises(ValueError, match="weight: expected a number of 0 or more, found"):
+        read_music({"weight": written})
+
+
 def test_synonyms_count_only_where_the_name_says_nothing() -> None:
     assert read_music({"Caption": "a", "TEMPO": 90}) == {"description": "a", "bpm": 90.0}
     assert read_music({"caption": "a", "description": "b"}) == {"description": "b"}

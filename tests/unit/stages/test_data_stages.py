@@ -235,9 +235,22 @@ def test_manifest_lines_are_audiocrafts_and_ours(corpus: Corpus) -> None:
     # audiocraft/data/audio_dataset.py, AudioMeta.from_dict: these keys, unknown ones are ignored
     assert list(line)[:6] == ["path", "duration", "sample_rate", "amplitude", "weight", "info_path"]
     assert (line["duration"], line["sample_rate"], line["weight"], line["info_path"]) == (1.5, RATE_HZ, 2.0, None)
+    for split, records in by_split.items():
+        tracks = native.TrackList(folder / f"{split}.jsonl")
+        assert [tracks.key(n) for n in range(len(tracks))] == [record.track for record in records]
+        assert tracks.total_samples == sum(record.num_samples for record in records)
     prompts = read_manifest(folder / "generate.jsonl")
     assert 1 <= len(prompts) <= 2
     assert {p.track for p in prompts} <= {r.track for r in by_split["evaluate"]}
+
+
+def test_a_tracks_own_weight_multiplies_its_corpus(corpus: Corpus) -> None:
+    (corpus.music / "piece 02.json").write_text(json.dumps({"weight": 0.25}))
+    corpus.plan()
+    corpus.resample()
+    folder = corpus.manifest(weight=2.0)
+    records = [r for split in ("train", "valid", "evaluate") for r in read_manifest(folder / f"{split}.jsonl")]
+    assert {r.path: r.weight for r in records} == {f"piece {n:02d}.wav": 0.5 if n == 2 else 2.0 for n in range(6)}
 
 
 def test_manifest_names_who_is_rejected(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:

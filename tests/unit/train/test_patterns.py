@@ -13,7 +13,8 @@ from token_corpus import SPEC, tiny_config, write_corpus
 from torch.nn import functional
 
 from musicgen_core.config.pattern import DelayPatternConfig, PatternConfig, UnrollPatternConfig
-from musicgen_core.data.batches import Batch, TokenBatches, open_tracks, valid_batches
+from musicgen_core.data.batches import Batch, TokenBatches, TokenDataset, valid_batches
+from musicgen_core.data.tracks import open_tracks
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import LanguageModel, build_model
 from musicgen_core.patterns.layout import build_pattern
@@ -62,8 +63,8 @@ def test_loss_is_the_definition_s_and_falls(
     model = build_model(config.model, config.conditioner, SPEC)
     initialize(model, config.seed)
     tracks = open_tracks([manifest], [index], "train", SPEC)
-    with TokenBatches(tracks, seed=config.seed, batch_size=4, segment_frames=SEGMENT, min_segment_ratio=0.1) as batches:
-        batch = next(batches)
+    dataset = TokenDataset(tracks, seed=config.seed, batch_size=4, segment_frames=SEGMENT, min_segment_ratio=0.1)
+    batch = next(iter(dataset))
     assert not batch.mask_BT.all()
     assert lines[0]["loss_per_codebook"] == pytest.approx(slow_losses(model, batch), abs=1e-5)
     assert lines[0]["loss"] == pytest.approx(np.mean(lines[0]["loss_per_codebook"]))
@@ -83,7 +84,7 @@ def test_loaders_lay_codes_out(pattern: PatternConfig, short_tracks: tuple[Path,
     config = build_model(tiny_config({"pattern": pattern}).model, tiny_config().conditioner, SPEC, "meta").config
     layout = build_pattern(config.pattern, 4, SEGMENT)
     options: dict[str, Any] = {"segment_frames": SEGMENT, "min_segment_ratio": 0.1, "pattern": layout}
-    with TokenBatches(tracks, seed=1, batch_size=4, **options) as batches:
+    with TokenBatches(TokenDataset(tracks, seed=1, batch_size=4, **options)) as batches:
         found = [
             next(batches),
             *next(batches).split(3),
