@@ -92,5 +92,9 @@ class T5ConditionerConfig:
     max_tokens: int = 256
     """Longer captions are cut, and counted in the log."""
 
+    cache_mb: int = 0
+    """Memory for the encoder's states of captions seen before, the last used; 0: none. Each caption is then encoded by
+    itself, so that what the cache holds never changes a result."""
+
 
 ConditionerConfig = LutConditionerConfig | T5ConditionerConfig
