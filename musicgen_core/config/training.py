@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from musicgen_core.config.sampling import SamplingConfig
+from musicgen_core.config.words import WordsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,10 @@ class TrainingConfig:
     """Steps between updates of the average."""
 
     cfg_dropout: float = 0.2
-    """Probability, per sample, that the caption is dropped (classifier-free guidance)."""
+    """Probability, per sample, that the caption and every other condition are dropped (classifier-free guidance)."""
+
+    words: WordsConfig = field(default_factory=WordsConfig)
+    """How captions are varied."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     """Compute type; weights and optimizer state stay fp32."""

@@ -21,7 +21,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -61,6 +61,9 @@ class Batch:
     tracks: list[str]
     """Keys."""
 
+    lines: list[dict[str, Any]]
+    """Of the manifest: what else is known of each track."""
+
     epochs_B: np.ndarray
     indexes_B: np.ndarray
     """int64; with the seed, all that randomness may depend on."""
@@ -88,6 +91,7 @@ class Batch:
                 mask_BT=self.mask_BT[s],
                 captions=self.captions[s],
                 tracks=self.tracks[s],
+                lines=self.lines[s],
                 epochs_B=self.epochs_B[s],
                 indexes_B=self.indexes_B[s],
                 sequence_BKS=None if self.sequence_BKS is None else self.sequence_BKS[s],
@@ -297,6 +301,7 @@ def _make_batch(
         mask_BT=mask_BT,
         captions=[line.get("caption") for line in lines],
         tracks=[line["track"] for line in lines],
+        lines=lines,
         epochs_B=drawn.epochs[share],
         indexes_B=drawn.indexes[share],
         global_num_valid=drawn.num_valid,

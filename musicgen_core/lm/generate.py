@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from musicgen_core import native
-from musicgen_core.conditioners.base import Condition
+from musicgen_core.conditioners.fuse import Fused
 from musicgen_core.config.evaluation import GenerationConfig
 from musicgen_core.lm.cache import Cache
-from musicgen_core.lm.model import LanguageModel
+from musicgen_core.lm.decode import Decoder
+from musicgen_core.lm.model import LanguageModel, Values
 from musicgen_core.lm.sampling import guide, sample_codes
 from musicgen_core.patterns.apply import deinterleave, interleave
 from musicgen_core.util.streams import GENERATION
@@ -24,7 +25,7 @@ from musicgen_core.util.streams import GENERATION
 @torch.no_grad()
 def generate(
     model: LanguageModel,
-    captions: Sequence[str | None],
+    captions: Sequence[Values],
     num_frames: int,
     config: GenerationConfig,
     on_step: Callable[[int, int], None] | None = None,
@@ -33,6 +34,7 @@ def generate(
 ) -> Tensor:
     """Generate codes_BKT int64 in [0, card), one sample per caption; None is unconditional.
 
+    A caption may be a mapping of every condition of the model, such as {"description": "...", "bpm": 120}.
     `prompt_BKT`, int64 in [0, card), are the first frames of each sample: they stay as they are, and the rest of the
     `num_frames` continues them. Sample `first_sample + b` draws from (config.seed, first_sample + b) alone: neither the
     batch it stands in nor the number of frames asked for changes the draws of a step. `on_step(done, total)` is called
@@ -54,14 +56,16 @@ def generate(
     was_training = model.training
     model.eval()
     try:
-        condition = _condition(model, captions, guided, device)
+        rows = [*captions, *([None] * len(captions) if guided else [])]
+        fused = _fuse(model, rows, device)
         sequence_BKS, _ = interleave(codes_BKT, pattern, model.special, keep_only_valid=False)
         uniforms_SBK = draw_uniforms(config.seed, first_sample, sequence_BKS.shape, device)
-        cache = Cache(len(model.transformer.layers), pattern.num_steps - 1)
+        cache = Cache(len(model.transformer.layers), fused.num_prefix + pattern.num_steps - 1, pattern.num_valid_steps)
+        decode = Decoder(model, fused, cache, len(rows))
         for step in range(1, pattern.num_steps):
             if drawn_S[step]:  # steps without anything to draw are read together with the next one that has
-                column_BKS = sequence_BKS[:, :, cache.num_steps : step]
-                logits_BKC = _next_logits(model, column_BKS, condition, cache, guided, config.cfg_coef)
+                column_BKS = sequence_BKS[:, :, cache.num_codes_steps : step]
+                logits_BKC = _next_logits(decode, column_BKS, guided, config.cfg_coef)
                 codes_BK = sample_codes(logits_BKC, uniforms_SBK[step], config)
                 sequence_BKS[:, :, step] = torch.where(unknown_KS[:, step], codes_BK, sequence_BKS[:, :, step])
             if on_step is not None:
@@ -97,23 +101,16 @@ def draw_uniforms(seed: int, first_sample: int, shape_BKS: Sequence[int], device
     return torch.from_numpy(np.stack(draws, axis=1)).view(num_steps, num_codebooks, batch).transpose(1, 2).to(device)
 
 
-def _condition(
-    model: LanguageModel, captions: Sequence[str | None], guided: bool, device: torch.device
-) -> Condition | None:
-    """Captions, followed by as many null rows when guided; None when there is nothing to condition on."""
-    if all(caption is None for caption in captions):
-        return None
-    rows = [*captions, *([None] * len(captions) if guided else [])]
-    return model.conditioner(model.conditioner.prepare(rows).to(device))
+def _fuse(model: LanguageModel, rows: Sequence[Values], device: torch.device) -> Fused:
+    """Conditions of the rows; nothing is encoded when there is nothing to condition on."""
+    if all(row is None for row in rows):
+        return model.fuse(None, len(rows))
+    return model.fuse({name: item.to(device) for name, item in model.prepare(rows).items()}, len(rows))
 
 
-def _next_logits(
-    model: LanguageModel, column_BKS: Tensor, condition: Condition | None, cache: Cache, guided: bool, cfg_coef: float
-) -> Tensor:
+def _next_logits(decode: Decoder, column_BKS: Tensor, guided: bool, cfg_coef: float) -> Tensor:
     """Guided logits [B, K, C] of the step after the new steps `column_BKS`, in float32."""
-    x_BSD = model.hidden_states(column_BKS.repeat(2, 1, 1) if guided else column_BKS, condition, cache)
-    logits_BKC = model.heads(x_BSD[:, -1:])[:, :, 0].float()
     if not guided:
-        return logits_BKC
-    conditional, unconditional = logits_BKC.chunk(2)
+        return decode(column_BKS)
+    conditional, unconditional = decode(torch.cat([column_BKS, column_BKS])).chunk(2)
     return guide(conditional, unconditional, cfg_coef)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from musicgen_core.config.pattern import DelayPatternConfig
 from musicgen_core.lm.keymap import to_transformers
@@ -12,16 +13,35 @@ from musicgen_core.lm.model import LanguageModel
 def save_transformers(folder: Path, model: LanguageModel) -> None:
     """Write config.json, generation_config.json and model.safetensors (float32) into an existing folder.
 
-    The conditioner has no place in MusicgenForCausalLM: its output goes in as `encoder_hidden_states`, its mask as
-    `encoder_attention_mask` (leave that out for a model with `mask_condition_padding: false`).
+    Without cross-attention it is a MusicgenMelodyForCausalLM. The conditioner has no place in it: its output goes in as
+    `encoder_hidden_states`, its mask as `encoder_attention_mask` (leave that out for a model with
+    `mask_condition_padding: false`).
     """
     from safetensors.torch import save_file
     from transformers import GenerationConfig
+
+    config = decoder_config(model, melody=not any(fusion == "cross" for fusion in model.fusions.values()))
+    config.save_pretrained(folder)
+    GenerationConfig(
+        pad_token_id=model.special,
+        bos_token_id=model.special,
+        decoder_start_token_id=model.special,
+        do_sample=True,
+        guidance_scale=3.0,
+    ).save_pretrained(folder)
+    state = {name: tensor.float().cpu() for name, tensor in to_transformers(model.state_dict()).items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def decoder_config(model: LanguageModel, melody: bool) -> Any:
+    """transformers' MusicgenDecoderConfig, or MusicgenMelodyDecoderConfig, which has no cross-attention."""
     from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
+    from transformers.models.musicgen_melody.configuration_musicgen_melody import MusicgenMelodyDecoderConfig
 
     dim, num_heads, num_layers = model.config.shape
-    config = MusicgenDecoderConfig(
-        architectures=["MusicgenForCausalLM"],
+    kind = MusicgenMelodyDecoderConfig if melody else MusicgenDecoderConfig
+    return kind(
+        architectures=["MusicgenMelodyForCausalLM" if melody else "MusicgenForCausalLM"],
         vocab_size=model.card,
         hidden_size=dim,
         num_attention_heads=num_heads,
@@ -35,16 +55,6 @@ def save_transformers(folder: Path, model: LanguageModel) -> None:
         pad_token_id=model.special,
         bos_token_id=model.special,
     )
-    config.save_pretrained(folder)
-    GenerationConfig(
-        pad_token_id=model.special,
-        bos_token_id=model.special,
-        decoder_start_token_id=model.special,
-        do_sample=True,
-        guidance_scale=3.0,
-    ).save_pretrained(folder)
-    state = {name: tensor.float().cpu() for name, tensor in to_transformers(model.state_dict()).items()}
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def transformers_generates_alike(model: LanguageModel) -> bool:

@@ -20,7 +20,7 @@ STAGES: dict[str, Stage] = {
     "tokenize": Stage(1, "encode one bucket into codes, in a WebDataset tar"),
     "index": Stage(2, "index one corpus's token shards for random access"),
     "train": Stage(2, "train one run; resumes by itself"),
-    "export": Stage(2, "write a trained model as safetensors and JSON"),
+    "export": Stage(3, "write a trained model as safetensors and JSON"),
     "generate": Stage(1, "generate audio from prompts with an exported model"),
     "evaluate": Stage(1, "measure an exported model on held-out music"),
     "report": Stage(1, "write one self-contained HTML page about a run"),

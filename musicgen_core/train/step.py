@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from musicgen_core.conditioners.base import Prepared
-from musicgen_core.conditioners.dropout import drop_captions
+from musicgen_core.conditioners.rows import Row, plain_rows, training_rows
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.batches import Batch
 from musicgen_core.lm.model import LanguageModel
@@ -36,7 +36,9 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, sequence_BKS: Tensor, codes_BKT: Tensor, mask_BT: Tensor, prepared: Prepared) -> Tensor:
+    def forward(
+        self, sequence_BKS: Tensor, codes_BKT: Tensor, mask_BT: Tensor, prepared: dict[str, Prepared]
+    ) -> Tensor:
         """`sequence_BKS` holds the same codes as `codes_BKT` -> cross-entropy sums, float32 [B, K]."""
         predictions = self.model.predict(sequence_BKS, self.model.pattern(codes_BKT.shape[2]), prepared)
         return sum_losses(predictions.logits_BKTC, codes_BKT, predictions.mask_BKT & mask_BT[:, None])
@@ -83,14 +85,17 @@ def train_step(
     # Dropout inside the model, where configured, is a function of (seed, step, process): resuming needs no saved state.
     torch.manual_seed(int(np.random.SeedSequence([seed, step, world.rank]).generate_state(1, np.uint64)[0] >> 1))
     counts_K = count_valid(pattern, batch.global_num_valid)
-    captions = _drop_captions(batch, config.cfg_dropout, seed)
+    conditions = objective.model.config.conditions
+    rows = training_rows(
+        batch.lines, conditions, config.words, config.cfg_dropout, seed, batch.epochs_B, batch.indexes_B
+    )
     weights_K = (world.size / (counts_K * len(counts_K))).float().to(world.device)
     size = config.micro_batch_size or len(batch.tracks)
     sums = []
     for number, part in enumerate(batch.split(size)):
-        prepared = objective.model.conditioner.prepare(captions[number * size : (number + 1) * size])
+        prepared = _prepare(objective.model, rows[number * size : (number + 1) * size], world)
         with autocast(world, config):
-            sums_BK = objective(*_inputs(part, world), prepared.to(world.device))
+            sums_BK = objective(*_inputs(part, world), prepared)
         # Gradients are averaged over processes, hence the factor world.size in the weights.
         (sums_BK * weights_K).sum().backward()
         sums.append(sums_BK.detach())
@@ -122,7 +127,7 @@ def validate(
     totals_K = counts_K = None
     objective.eval()
     for batch in batches:
-        prepared = objective.model.conditioner.prepare(batch.captions).to(world.device)
+        prepared = _prepare(objective.model, plain_rows(batch.lines, objective.model.config.conditions), world)
         with autocast(world, config):
             sums_BK = objective(*_inputs(batch, world), prepared)
         part_K = sums_BK.double().sum(0)
@@ -146,12 +151,8 @@ def _inputs(batch: Batch, world: World) -> tuple[Tensor, Tensor, Tensor]:
     return sequence_BKS, codes_BKT, mask_BT
 
 
-def _drop_captions(batch: Batch, p: float, seed: int) -> list[str | None]:
-    captions: list[str | None] = []
-    for epoch in dict.fromkeys(batch.epochs_B.tolist()):  # ascending: a batch may run over the end of an epoch
-        here = np.flatnonzero(batch.epochs_B == epoch)
-        captions += drop_captions([batch.captions[i] for i in here], p, seed, epoch, batch.indexes_B[here])
-    return captions
+def _prepare(model: LanguageModel, rows: list[Row], world: World) -> dict[str, Prepared]:
+    return {name: prepared.to(world.device) for name, prepared in model.prepare(rows).items()}
 
 
 def _full(norm: Tensor) -> Tensor:
