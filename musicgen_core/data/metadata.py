@@ -103,6 +103,8 @@ def _normalise(name: str, value: Any) -> Any:
     if name == "weight":
         return _weight(value)
     text = ", ".join(_text(name, v) for v in value) if isinstance(value, list) else _text(name, value)
+    if _is_nothing(text):  # a list of nothing
+        return None
     if name == "key":
         return None if "," in text else text.lower()
     return text.lower() if name in ("genre", "name", "instrument") else text

@@ -24,6 +24,7 @@ AUDIOCRAFT = [
     ("description", "", None),
     ("name", "Big Band", "big band"),
     ("instrument", "Mix", "mix"),
+    ("title", [""], None),
 ]
 
 
