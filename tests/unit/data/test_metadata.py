@@ -25,6 +25,7 @@ AUDIOCRAFT = [
     ("name", "Big Band", "big band"),
     ("instrument", "Mix", "mix"),
     ("title", [""], None),
+    ("title", ["One", "", "Two"], "One, Two"),
 ]
 
 
