@@ -16,7 +16,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 RUST := $(shell find rust_loader -path rust_loader/target -prune -o -type f \( -name '*.rs' -o -name '*.cc' -o -name '*.h' -o -name 'Cargo.*' \) -print 2>/dev/null)
 
-.PHONY: help setup build demo test lint dag bench clean
+.PHONY: help setup build demo test lint sanitize dag bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ lint: build  ## formatting, lints, types, stubs
 	mypy
 	$(PY) -m mypy.stubtest musicgen_core._rust_loader
 	cd rust_loader && cargo fmt --check && cargo clippy --locked --quiet --all-targets --all-features -- -D warnings
+
+sanitize: build  ## run cargo's tests under the address sanitizer, the C++ kernels' undefined behaviour trapped
+	@cd rust_loader && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address MUTANTS_PER_SEED=100 \
+	ASAN_OPTIONS=allocator_may_return_null=1 CXXFLAGS="-fsanitize=address,undefined -fsanitize-undefined-trap-on-error" \
+	cargo test --locked --quiet --target x86_64-unknown-linux-gnu --target-dir target/sanitize
 
 dag: build  ## draw the graph of rules as docs/dag.svg (needs graphviz)
 	@command -v dot >/dev/null || { echo "make dag needs graphviz: apt-get install graphviz"; exit 1; }

@@ -6,11 +6,14 @@ use _rust_loader::hash;
 use _rust_loader::shard_read::TokenShards;
 use libfuzzer_sys::fuzz_target;
 
+/// The shard that the seed index is of.
+const SHARD: &[u8] = include_bytes!("../../tests/seeds/tokens/a.tar");
+
 fuzz_target!(|data: &[u8]| {
     let folder = std::env::temp_dir().join(format!("fuzz-index-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("the temporary folder is writable");
     let index = folder.join("index.bin");
-    std::fs::write(folder.join("a.tar"), [0; 2048]).expect("the temporary folder is writable");
+    std::fs::write(folder.join("a.tar"), SHARD).expect("the temporary folder is writable");
     let bytes = [data, &hash::of_bytes(data)].concat();
     std::fs::write(&index, bytes).expect("the temporary folder is writable");
     let Ok(tokens) = TokenShards::open(&index) else { return };

@@ -5,8 +5,9 @@ use _rust_loader::decode::decode;
 use _rust_loader::segments::decode_segment;
 use _rust_loader::stream::Source;
 use libfuzzer_sys::fuzz_target;
+use musicgen_rust_loader_fuzz::let_decoders_panic;
 
-fuzz_target!(|data: &[u8]| {
+fuzz_target!(init: let_decoders_panic(), |data: &[u8]| {
     let Some((place, data)) = data.split_first_chunk::<4>() else { return };
     let start = usize::from(u16::from_le_bytes([place[0], place[1]]));
     let count = usize::from(u16::from_le_bytes([place[2], place[3]]));

@@ -29,7 +29,7 @@ fn audio_seeds() -> Vec<(String, Vec<u8>)> {
     let mut seeds: Vec<(String, Vec<u8>)> = std::fs::read_dir(folder)
         .expect("the seeds are committed")
         .map(|entry| entry.expect("readable").path())
-        .filter(|path| path.extension().is_some_and(|suffix| suffix != "py"))
+        .filter(|path| path.is_file() && path.extension().is_some_and(|suffix| suffix != "py"))
         .map(|path| {
             (path.file_name().expect("a file").to_string_lossy().into_owned(), std::fs::read(&path).expect("readable"))
         })

@@ -3,11 +3,15 @@ every machine, and Rust tests need no encoder. Needs ffmpeg; run as `python rust
 
 from __future__ import annotations
 
+import io
 import subprocess
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import soundfile
+
+from musicgen_core import native
 
 HERE = Path(__file__).parent
 RATE_HZ = 16_000
@@ -51,7 +55,22 @@ def signal(num_samples: int) -> np.ndarray:
     return (0.25 * tone[:, None] * [1.0, 0.9] + 0.003 * noise).astype(np.float32)
 
 
+def token_files(folder: Path) -> None:
+    """A shard of two tracks, one array, and an index without its end (the fuzz target adds the digest)."""
+    folder.mkdir(exist_ok=True)
+    with tarfile.open(folder / "a.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for num_frames in (5, 40):
+            np.save(folder / "codes.npy", np.arange(4 * num_frames, dtype=np.uint16).reshape(4, num_frames))
+            data = (folder / "codes.npy").read_bytes()
+            info = tarfile.TarInfo(f"{native.hash_bytes(data)}.codes.npy")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    native.write_token_index(folder / "index.bin", [folder / "a.tar"], "0123456789abcdef" * 2, 2048)
+    (folder / "index.bin").write_bytes((folder / "index.bin").read_bytes()[:-16])
+
+
 def main() -> None:
+    token_files(HERE / "tokens")
     # samples as they are make large files, so those formats get fewer
     for name, (container, subtype) in MADE_BY_SOUNDFILE.items():
         soundfile.write(HERE / name, signal(1_001), RATE_HZ, subtype=subtype, format=container)
@@ -63,7 +82,7 @@ def main() -> None:
         subprocess.run([*command, "-fflags", "+bitexact", "-flags", "+bitexact", HERE / name], check=True)
     source.unlink()
     for path in sorted(HERE.iterdir()):
-        if path.suffix != ".py":
+        if path.is_file() and path.suffix != ".py":
             print(f"{path.stat().st_size:6d} {path.name}")
             assert path.stat().st_size <= MAX_BYTES, path.name
 
