@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::adts_frames;
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::planes::Planes;
@@ -52,7 +53,9 @@ pub fn probe(source: Source<'_>) -> Result<Info> {
             stream.spec().ok_or_else(|| Error::corrupt(&stream.name, "holds no audio"))?;
         let num_samples = match (stream.declared_samples(), stream.family, first_packet) {
             (_, Family::Other, _) => None,
-            (_, Family::Aac, Some(frames)) => Some(frames + stream.count_samples(Some(frames))?),
+            (None, Family::Aac, Some(frames)) => {
+                Some((frames + stream.count_samples(Some(frames))?).saturating_sub(stream.skip))
+            }
             (Some(_), Family::Vorbis, None) => Some(stream.count_samples(None)?), // an end stamp may lie
             (Some(samples), _, _) => Some(samples),
             (None, _, first) => Some(first.unwrap_or(0) + stream.count_samples(None)?.saturating_sub(stream.skip)),
@@ -66,11 +69,14 @@ pub fn probe(source: Source<'_>) -> Result<Info> {
 pub fn decode(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Audio> {
     guard(&source.name(), || {
         let mut stream = Stream::open(source, true)?;
-        let Range { planes, sample_rate_hz, num_channels, jumps } = read_range(&mut stream, 0, None, interrupt)?;
-        check_complete(&mut stream, planes.num_samples() as u64, jumps)?;
-        let samples = planes.into_vec();
-        check_finite(&stream.name, &samples, num_channels, 0, sample_rate_hz)?;
-        Ok(Audio { samples, num_channels, sample_rate_hz })
+        let range = read_range(&mut stream, 0, None, interrupt)?;
+        check_complete(&mut stream, range.planes.num_samples() as u64, range.jumps)?;
+        if stream.container() == "aac" && adts_frames::is_cut(source.open()?.0, stream.tag_bytes) {
+            return Err(Error::corrupt(&stream.name, "truncated: the last frame is not whole"));
+        }
+        let audio = range.into_audio();
+        check_finite(&stream.name, &audio.samples, audio.num_channels, 0, audio.sample_rate_hz)?;
+        Ok(audio)
     })
 }
 
@@ -83,6 +89,13 @@ pub struct Range {
     pub jumps: u64,
 }
 
+impl Range {
+    pub fn into_audio(self) -> Audio {
+        let Self { planes, sample_rate_hz, num_channels, .. } = self;
+        Audio { samples: planes.into_vec(), num_channels, sample_rate_hz }
+    }
+}
+
 /// Samples `start .. start + count` (to the end for None) of a stream that is at its beginning.
 pub fn read_range(stream: &mut Stream<'_>, start: u64, count: Option<u64>, interrupt: Interrupt<'_>) -> Result<Range> {
     let mut planes: Option<Planes> = None;
@@ -90,9 +103,13 @@ pub fn read_range(stream: &mut Stream<'_>, start: u64, count: Option<u64>, inter
     let mut jumps = 0u64;
     let from = start.saturating_add(stream.skip);
     let end = stream.end().unwrap_or(u64::MAX).min(count.map_or(u64::MAX, |count| from.saturating_add(count)));
-    while at < end {
+    let mut ended = false;
+    while at < end.saturating_add(stream.padding) {
         interrupt()?;
-        let Some(place) = stream.advance()? else { break };
+        let Some(place) = stream.advance()? else {
+            ended = true;
+            break;
+        };
         check_contiguous(stream, place.position, at, &mut jumps)?;
         let frames = place.num_frames as u64;
         let (lo, hi) = (from.clamp(at, at + frames) - at, end.clamp(at, at + frames) - at);
@@ -107,6 +124,13 @@ pub fn read_range(stream: &mut Stream<'_>, start: u64, count: Option<u64>, inter
         return Err(Error::corrupt(&stream.name, "holds no audio"));
     };
     let mut planes = planes.unwrap_or_else(|| Planes::new(spec.1, 0));
+    if ended {
+        let last = at.saturating_sub(stream.padding).max(from);
+        planes.drop_back(end.min(at).saturating_sub(last) as usize);
+    }
+    if stream.codec() == "opus" {
+        planes.flush_tiny();
+    }
     if stream.gain != 1.0 {
         planes.scale(stream.gain);
     }
@@ -148,7 +172,7 @@ fn expected(stream: &Stream<'_>, num_channels: usize, count: Option<u64>) -> usi
 /// Packets of these codecs say where they belong: a gap means lost packets, which must not shift what follows. Ogg
 /// pages are stamped by the encoder, and some stamp a block switch wrongly (by 448 samples, often): such a jump, below
 /// any page's length, is counted in `jumps` and otherwise ignored, as other players do.
-fn check_contiguous(stream: &Stream<'_>, position: i64, at: u64, jumps: &mut u64) -> Result<()> {
+pub fn check_contiguous(stream: &Stream<'_>, position: i64, at: u64, jumps: &mut u64) -> Result<()> {
     let stamped = match stream.family {
         Family::Lossless => false,
         Family::Vorbis | Family::Opus => true,
@@ -175,8 +199,16 @@ fn check_complete(stream: &mut Stream<'_>, decoded: u64, jumps: u64) -> Result<(
             return Err(Error::corrupt(&stream.name, message));
         }
     }
+    if stream.missing_bytes > 0 {
+        let message = format!("truncated: the last {} bytes are not there", stream.missing_bytes);
+        return Err(Error::corrupt(&stream.name, message));
+    }
     if decoded == 0 {
         return Err(Error::corrupt(&stream.name, "holds no samples"));
+    }
+    if stream.container() == "ogg" {
+        // To the last page, which must say that it is: a file cut between two pages looks whole otherwise.
+        while stream.next_packet()?.is_some() {}
     }
     if stream.verified() == Some(false) {
         return Err(Error::corrupt(&stream.name, "the samples do not match the checksum in the file"));

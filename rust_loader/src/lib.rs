@@ -2,20 +2,31 @@
 //! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet) -> `decode`, `segments`;
 //! `resample`, `measure`; `pattern`, `sampler`; `shard_index` -> `shard_read`; `kernels` -> kernels/kernels.h.
 
+pub mod adts_frames;
 pub mod decode;
 pub mod error;
 pub mod hash;
 pub mod kernels;
+pub mod matroska_trims;
 pub mod measure;
+pub mod mp4_edits;
 pub mod npy;
+pub mod ogg_pages;
+pub mod opus_packet;
+pub mod opus_segment;
+pub mod packets;
 pub mod pattern;
+pub mod pcm_segment;
 pub mod planes;
 #[cfg(feature = "python")]
 mod python;
 pub mod resample;
 pub mod sampler;
+pub mod seek_cache;
+pub mod seek_index;
 pub mod segments;
 pub mod shard_index;
 pub mod shard_read;
+pub mod source;
 pub mod stream;
 pub mod tags;
