@@ -7,6 +7,7 @@ pub mod decode;
 pub mod error;
 pub mod hash;
 pub mod kernels;
+pub mod matroska_blocks;
 pub mod matroska_trims;
 pub mod measure;
 pub mod mp4_edits;

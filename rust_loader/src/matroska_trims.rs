@@ -3,15 +3,15 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-const SEGMENT: u32 = 0x1853_8067;
+pub const SEGMENT: u32 = 0x1853_8067;
 const TRACKS: u32 = 0x1654_ae6b;
 const TRACK_ENTRY: u32 = 0xae;
 const TRACK_NUMBER: u32 = 0xd7;
 const CODEC_DELAY: u32 = 0x56aa;
-const CLUSTER: u32 = 0x1f43_b675;
-const SIMPLE_BLOCK: u32 = 0xa3;
-const BLOCK_GROUP: u32 = 0xa0;
-const BLOCK: u32 = 0xa1;
+pub const CLUSTER: u32 = 0x1f43_b675;
+pub const SIMPLE_BLOCK: u32 = 0xa3;
+pub const BLOCK_GROUP: u32 = 0xa0;
+pub const BLOCK: u32 = 0xa1;
 const DISCARD_PADDING: u32 = 0x75a2;
 
 const MAX_TRACKS_BYTES: u64 = 16 << 20;
@@ -86,20 +86,23 @@ fn read_element(media: &mut (impl Read + Seek), at: u64, end: u64) -> Option<Ele
     Some(Element { id, begin, end: begin.checked_add(size)? })
 }
 
-/// Id, size and the bytes that both take.
+/// Id, size and the bytes that both take; None where the size is unknown.
 fn parse_head(bytes: &[u8]) -> Option<(u32, u64, usize)> {
-    let id_bytes = bytes.first()?.leading_zeros() as usize + 1;
-    if id_bytes > 4 {
-        return None;
-    }
-    let id = bytes.get(..id_bytes)?.iter().fold(0, |id, &byte| id << 8 | u32::from(byte));
+    let (id, id_bytes) = parse_id(bytes)?;
     let (size, size_bytes) = parse_vint(&bytes[id_bytes..])?;
     let unknown = size == (1 << (7 * size_bytes)) - 1;
     (!unknown).then_some((id, size, id_bytes + size_bytes))
 }
 
+/// An element's id, length marker included, and the bytes that it takes.
+pub fn parse_id(bytes: &[u8]) -> Option<(u32, usize)> {
+    let length = bytes.first()?.leading_zeros() as usize + 1;
+    let id = bytes.get(..length).filter(|_| length <= 4)?;
+    Some((id.iter().fold(0, |id, &byte| id << 8 | u32::from(byte)), length))
+}
+
 /// A number whose leading zeros say how long it is (RFC 8794, section 4).
-fn parse_vint(bytes: &[u8]) -> Option<(u64, usize)> {
+pub fn parse_vint(bytes: &[u8]) -> Option<(u64, usize)> {
     let length = bytes.first()?.leading_zeros() as usize + 1;
     let value = bytes.get(..length.min(9)).filter(|_| length <= 8)?;
     let value = value.iter().fold(0, |value, &byte| value << 8 | u64::from(byte));

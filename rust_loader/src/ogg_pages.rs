@@ -18,15 +18,16 @@ pub struct OggPackets<R: Read + Seek> {
     next_page: u64,
     lacing: Vec<u8>,
     next_lace: usize,
-    /// Whether a packet has begun on this page.
-    begun_here: bool,
+    /// Packets that have begun on this page.
+    begun_here: u32,
     packet: Vec<u8>,
 }
 
-/// A packet, and the offset of the page from which it is the first that can be read.
+/// A packet, the offset of the page that it begins on, and the number of packets that begin there before it.
 pub struct OggPacket<'a> {
     pub data: &'a [u8],
-    pub entry: Option<u64>,
+    pub page: u64,
+    pub nth: u32,
 }
 
 impl<R: Read + Seek> OggPackets<R> {
@@ -41,7 +42,7 @@ impl<R: Read + Seek> OggPackets<R> {
             next_page: offset,
             lacing: Vec::new(),
             next_lace: 0,
-            begun_here: false,
+            begun_here: 0,
             packet: Vec::new(),
         })
     }
@@ -49,7 +50,7 @@ impl<R: Read + Seek> OggPackets<R> {
     /// The next whole packet; None at the end of the file. InvalidData where no page is.
     pub fn advance(&mut self) -> io::Result<Option<OggPacket<'_>>> {
         self.packet.clear();
-        let mut entry = None;
+        let (mut page, mut nth) = (self.page, 0);
         loop {
             if self.next_lace == self.lacing.len() {
                 let partial = !self.packet.is_empty();
@@ -59,8 +60,8 @@ impl<R: Read + Seek> OggPackets<R> {
                 continue;
             }
             if self.packet.is_empty() {
-                entry = (!self.begun_here).then_some(self.page);
-                self.begun_here = true;
+                (page, nth) = (self.page, self.begun_here);
+                self.begun_here += 1;
             }
             let lace = self.lacing[self.next_lace];
             self.next_lace += 1;
@@ -71,7 +72,7 @@ impl<R: Read + Seek> OggPackets<R> {
             self.packet.resize(held + usize::from(lace), 0);
             self.source.read_exact(&mut self.packet[held..])?;
             if lace < 255 {
-                return Ok(Some(OggPacket { data: &self.packet, entry }));
+                return Ok(Some(OggPacket { data: &self.packet, page, nth }));
             }
         }
     }
@@ -97,7 +98,7 @@ impl<R: Read + Seek> OggPackets<R> {
                 continue;
             }
             let continued = header[5] & CONTINUED != 0;
-            (self.next_lace, self.begun_here) = (0, false);
+            (self.next_lace, self.begun_here) = (0, 0);
             if partial && !continued {
                 return Err(invalid("a packet is cut short"));
             }

@@ -14,11 +14,27 @@ pub fn memory_fades(packet: &[u8]) -> bool {
     toc >> 3 >= FIRST_CELT_CONFIG && shortest_frame(toc & 3, rest).is_some_and(|bytes| bytes > 1)
 }
 
+/// Samples at 48 kHz that a packet decodes to; None where it is malformed.
+pub fn num_samples(packet: &[u8]) -> Option<u64> {
+    let (&toc, rest) = packet.split_first()?;
+    let frame = match toc >> 3 {
+        config @ ..12 => [480, 960, 1920, 2880][usize::from(config % 4)],
+        config @ 12..16 => [480, 960][usize::from(config % 2)],
+        config => [120, 240, 480, 960][usize::from(config % 4)],
+    };
+    let count = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => u64::from(rest.first()? & 0x3f),
+    };
+    Some(frame * count).filter(|samples| (1..=5760).contains(samples))
+}
+
 /// Bytes of the shortest frame; None where the packet is malformed.
 fn shortest_frame(code: u8, rest: &[u8]) -> Option<usize> {
     match code {
         0 => Some(rest.len()),
-        1 => (rest.len() % 2 == 0).then_some(rest.len() / 2),
+        1 => rest.len().is_multiple_of(2).then_some(rest.len() / 2),
         2 => {
             let (first, rest) = frame_length(rest)?;
             Some(first.min(rest.len().checked_sub(first)?))
@@ -27,13 +43,11 @@ fn shortest_frame(code: u8, rest: &[u8]) -> Option<usize> {
             let (&flags, mut rest) = rest.split_first()?;
             let count = usize::from(flags & 0x3f);
             let mut padding = 0;
-            while flags & 0x40 != 0 {
+            let mut more = flags & 0x40 != 0;
+            while more {
                 let (&byte, after) = rest.split_first()?;
-                rest = after;
+                (rest, more) = (after, byte == 255);
                 padding += usize::from(byte.min(254));
-                if byte < 255 {
-                    break;
-                }
             }
             if count == 0 {
                 return None;
@@ -82,6 +96,17 @@ mod tests {
         assert!(!memory_fades(&packet(0, &[1])));
         assert!(!memory_fades(&packet(3, &[])));
         assert!(!memory_fades(&[]));
+    }
+
+    #[test]
+    fn durations_of_every_mode() {
+        let milliseconds =
+            |config: u8, code: u8| num_samples(&[config << 3 | code, 3]).map(|samples| samples as f64 / 48.0);
+        assert_eq!([0, 1, 2, 3].map(|config| milliseconds(config, 0)), [10.0, 20.0, 40.0, 60.0].map(Some));
+        assert_eq!([12, 13].map(|config| milliseconds(config, 1)), [20.0, 40.0].map(Some));
+        assert_eq!([28, 29, 30, 31].map(|config| milliseconds(config, 3)), [7.5, 15.0, 30.0, 60.0].map(Some));
+        assert_eq!(num_samples(&[3 << 3 | 3, 9]), None);
+        assert_eq!(num_samples(&[]), None);
     }
 
     #[test]

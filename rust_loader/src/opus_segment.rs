@@ -13,22 +13,22 @@ use std::path::Path;
 
 use crate::decode::Interrupt;
 use crate::error::Result;
-use crate::packets::PacketRun;
+use crate::packets::{Mark, PacketRun};
 use crate::planes::Planes;
-use crate::seek_index::{Mark, SeekIndex};
+use crate::seek_index::SeekIndex;
 
-/// Samples at 48 kHz before the segment at which the two decoders begin.
-const PRE_ROLLS: [(u64, u64); 2] = [(86_400, 57_600), (345_600, 230_400)];
+/// Samples at 48 kHz before the segment at which the nearer decoder begins, and how far before it the other.
+const PRE_ROLLS: [(u64, u64); 2] = [(52_800, 19_200), (230_400, 115_200)];
 /// Samples before the segment over which they must agree.
 const OVERLAP: u64 = 9600;
 
 /// Samples `from..to`, counted from the first decoded one; None when the index does not fit the file.
 pub fn read(path: &Path, index: &SeekIndex, from: u64, to: u64, interrupt: Interrupt<'_>) -> Result<Option<Planes>> {
-    let run = |mark: Mark| PacketRun::new(path, index.access, &index.params, mark.place);
-    for (far, near) in PRE_ROLLS {
-        let far = index.mark(from.saturating_sub(far));
+    let run = |mark: Mark| PacketRun::new(path, index.access, &index.params, mark);
+    for (near, apart) in PRE_ROLLS {
         let near = index.mark(from.saturating_sub(near));
-        if far.at == 0 || near.at <= far.at {
+        let far = index.mark(near.at.saturating_sub(apart));
+        if far.at == 0 {
             break;
         }
         let mut run_far = run(far)?;

@@ -13,10 +13,22 @@ use symphonia::core::units::{Duration, Timestamp};
 use crate::adts_frames::AdtsFrames;
 use crate::decode::Interrupt;
 use crate::error::{Error, Result};
+use crate::matroska_blocks::MatroskaBlocks;
 use crate::ogg_pages::OggPackets;
 use crate::opus_packet;
 use crate::planes::Planes;
 use crate::stream::{CODECS, Source, Stream};
+
+/// A packet that a decoder can begin at.
+#[derive(Clone, Copy)]
+pub struct Mark {
+    /// What `Access` says.
+    pub place: u64,
+    /// Packets to leave out from there on.
+    pub skip: u32,
+    /// The sample at which the decoder's output begins, counted from the first decoded one.
+    pub at: u64,
+}
 
 /// How packets are reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +37,8 @@ pub enum Access {
     OggPage { serial: u32 },
     /// By the offset of an ADTS frame.
     AdtsFrame,
+    /// By the offset of a Matroska element, for the blocks of this track.
+    MatroskaBlock { track: u32 },
     /// By a time stamp that only one packet bears, through Symphonia's reader.
     TimeStamp,
 }
@@ -32,10 +46,11 @@ pub enum Access {
 enum Feed<'s> {
     Ogg(OggPackets<File>),
     Adts(AdtsFrames<File>),
+    Matroska(MatroskaBlocks<File>),
     Reader(Box<Stream<'s>>),
 }
 
-/// A fresh decoder and the packets from `place` on.
+/// A fresh decoder and the packets from a mark on.
 pub struct PacketRun<'s> {
     name: String,
     feed: Feed<'s>,
@@ -45,15 +60,18 @@ pub struct PacketRun<'s> {
 }
 
 impl<'s> PacketRun<'s> {
-    /// `place`: an offset or a time stamp, as `access` says.
-    pub fn new(path: &'s Path, access: Access, params: &AudioCodecParameters, place: u64) -> Result<Self> {
+    pub fn new(path: &'s Path, access: Access, params: &AudioCodecParameters, mark: Mark) -> Result<Self> {
+        let Mark { place, .. } = mark;
         let name = path.display().to_string();
         let open = || File::open(path).map_err(|e| Error::io(path, e));
-        let feed = match access {
+        let mut feed = match access {
             Access::OggPage { serial } => {
                 Feed::Ogg(OggPackets::new(open()?, serial, place).map_err(|e| read_error(&name, e))?)
             }
             Access::AdtsFrame => Feed::Adts(AdtsFrames::new(open()?, place).map_err(|e| read_error(&name, e))?),
+            Access::MatroskaBlock { track } => {
+                Feed::Matroska(MatroskaBlocks::new(open()?, track, place).map_err(|e| read_error(&name, e))?)
+            }
             Access::TimeStamp => {
                 let mut stream = Stream::open(Source::File(path), false)?;
                 if place > 0 && !stream.seek_to_stamp(place) {
@@ -65,6 +83,11 @@ impl<'s> PacketRun<'s> {
         let decoder = CODECS
             .make_audio_decoder(params, &AudioDecoderOptions::default())
             .map_err(|e| Error::from_decoder(&name, "opening", e))?;
+        if let Feed::Ogg(packets) = &mut feed {
+            for _ in 0..mark.skip {
+                packets.advance().map_err(|e| read_error(&name, e))?;
+            }
+        }
         let opus = params.codec == CODEC_ID_OPUS;
         Ok(Self { name, feed, decoder, opus, memory_fades: true })
     }
@@ -79,6 +102,10 @@ impl<'s> PacketRun<'s> {
             },
             Feed::Adts(frames) => match frames.advance().map_err(|e| read_error(&self.name, e))? {
                 Some((payload, _)) => payload,
+                None => return Ok(None),
+            },
+            Feed::Matroska(blocks) => match blocks.advance().map_err(|e| read_error(&self.name, e))? {
+                Some((data, _)) => data,
                 None => return Ok(None),
             },
             Feed::Reader(stream) => match stream.next_packet()? {

@@ -2,7 +2,7 @@
 //!
 //! One pass over the packets counts the samples that a decode from the start gives. Ogg pages are stamped by the
 //! encoder, sometimes wrongly; Matroska's clock ticks in milliseconds; ADTS has no clock. The index is made once per
-//! file and process, and holds a mark about every half second.
+//! file and process, and holds a mark about every quarter of a second.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,12 +13,14 @@ use symphonia::core::codecs::audio::AudioCodecParameters;
 use crate::adts_frames::AdtsFrames;
 use crate::decode::{Interrupt, check_contiguous};
 use crate::error::{Error, Result};
+use crate::matroska_blocks::MatroskaBlocks;
 use crate::ogg_pages::OggPackets;
-use crate::packets::{Access, read_error};
+use crate::opus_packet;
+use crate::packets::{Access, Mark, read_error};
 use crate::seek_cache::{FileIdentity, SeekCache};
 use crate::stream::Stream;
 
-/// At 24 bytes per half second, more than 300 hours of audio.
+/// At 24 bytes per quarter of a second, more than 150 hours of audio.
 const MAX_CACHE_BYTES: usize = 64 << 20;
 
 /// None for a file that can only be decoded from its start.
@@ -31,15 +33,6 @@ pub enum Memory {
     Samples(u64),
     /// Opus: see `opus_segment`.
     Opus,
-}
-
-/// A packet that a decoder can begin at.
-#[derive(Clone, Copy)]
-pub struct Mark {
-    /// What `Access` says.
-    pub place: u64,
-    /// The sample at which the decoder's output begins, counted from the first decoded one.
-    pub at: u64,
 }
 
 pub struct SeekIndex {
@@ -82,15 +75,23 @@ pub fn learn(
         ("ogg", "vorbis") => (Access::OggPage { serial: stream.track.id }, Memory::Samples(0)),
         ("ogg", "opus") => (Access::OggPage { serial: stream.track.id }, Memory::Opus),
         ("aac", "aac") => (Access::AdtsFrame, Memory::Samples(2048)),
-        ("matroska", "vorbis" | "flac" | "alac") => (Access::TimeStamp, Memory::Samples(0)),
-        ("matroska", "aac") => (Access::TimeStamp, Memory::Samples(2048)),
-        ("matroska", "opus") => (Access::TimeStamp, Memory::Opus),
-        ("matroska", codec) if codec.starts_with("pcm_") => (Access::TimeStamp, Memory::Samples(0)),
+        ("isomp4", "aac") if stream.edits.is_none_or(|edits| !edits.regular) => {
+            (Access::TimeStamp, Memory::Samples(2048))
+        }
+        ("matroska", "vorbis" | "flac" | "alac") => {
+            (Access::MatroskaBlock { track: stream.track.id }, Memory::Samples(0))
+        }
+        ("matroska", "aac") => (Access::MatroskaBlock { track: stream.track.id }, Memory::Samples(2048)),
+        ("matroska", "opus") => (Access::MatroskaBlock { track: stream.track.id }, Memory::Opus),
+        ("matroska", codec) if codec.starts_with("pcm_") => {
+            (Access::MatroskaBlock { track: stream.track.id }, Memory::Samples(0))
+        }
         _ => return Ok(None),
     };
     let scan = match access {
         Access::OggPage { serial } => scan_pages(path, serial, stream, interrupt),
         Access::AdtsFrame => scan_frames(path, stream, interrupt),
+        Access::MatroskaBlock { track } => scan_blocks(path, track, stream, interrupt),
         Access::TimeStamp => scan_stamps(stream, interrupt),
     };
     let scan = match scan {
@@ -126,7 +127,7 @@ struct Scan {
 
 impl Scan {
     fn wants_mark(&self, rate_hz: u32) -> bool {
-        self.marks.last().is_none_or(|last| self.num_samples >= last.at + u64::from(rate_hz / 2))
+        self.marks.last().is_none_or(|last| self.num_samples >= last.at + u64::from(rate_hz / 4))
     }
 }
 
@@ -156,10 +157,10 @@ fn scan_pages(path: &Path, serial: u32, stream: &mut Stream<'_>, interrupt: Inte
         if frames > 0 {
             check_contiguous(stream, stream.position(&expected), scan.num_samples, &mut jumps)?;
         }
-        if let Some(place) = found.entry.filter(|_| scan.wants_mark(rate_hz)) {
+        if scan.wants_mark(rate_hz) {
             // A Vorbis decoder gives nothing for its first packet: it has no block to overlap it with.
             let at = scan.num_samples + if vorbis { frames } else { 0 };
-            scan.marks.push(Mark { place, at });
+            scan.marks.push(Mark { place: found.page, skip: found.nth, at });
         }
         scan.num_samples += frames;
     }
@@ -181,38 +182,62 @@ fn scan_frames(path: &Path, stream: &mut Stream<'_>, interrupt: Interrupt<'_>) -
             _ => return Ok(None),
         };
         if scan.wants_mark(rate_hz) {
-            scan.marks.push(Mark { place: found.1, at: scan.num_samples });
+            scan.marks.push(Mark { place: found.1, skip: 0, at: scan.num_samples });
         }
         scan.num_samples += expected.dur.get();
     }
     Ok((!scan.marks.is_empty()).then_some(scan))
 }
 
-/// Matroska: decoded once, since only that tells how many samples a packet holds. A mark is a packet whose time stamp is
-/// above those of all packets before it and below that of the next.
+/// Matroska, read side by side as Ogg is, and decoded once where only that tells how many samples a packet holds.
+fn scan_blocks(path: &Path, track: u32, stream: &mut Stream<'_>, interrupt: Interrupt<'_>) -> Result<Option<Scan>> {
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let failed = |e| read_error(&path.display().to_string(), e);
+    let mut own = MatroskaBlocks::new(file, track, 0).map_err(failed)?;
+    let (vorbis, opus) = (stream.codec() == "vorbis", stream.codec() == "opus");
+    let mut scan = Scan::default();
+    loop {
+        interrupt()?;
+        let (expected, found) = match (stream.next_packet(), own.advance().map_err(failed)?) {
+            (Ok(None) | Err(_), None) => break,
+            (Ok(Some(expected)), Some(found)) if *expected.data == *found.0 => (expected, found),
+            _ => return Ok(None),
+        };
+        let known = if opus { opus_packet::num_samples(&expected.data) } else { None };
+        let frames = match known {
+            Some(frames) => frames,
+            None => stream.decode(&expected)? as u64,
+        };
+        if scan.wants_mark(stream.spec().map_or(0, |(rate_hz, _)| rate_hz)) {
+            let at = scan.num_samples + if vorbis { frames } else { 0 };
+            scan.marks.push(Mark { place: found.1, skip: 0, at });
+        }
+        scan.num_samples += frames;
+    }
+    Ok((scan.marks.first().is_some_and(|first| first.at == 0)).then_some(scan))
+}
+
+/// AAC in an MP4 file whose time stamps are no samples: another clock, gaps, fragments. A mark is a packet whose stamp
+/// is above those of all packets before it and below that of the next.
 fn scan_stamps(stream: &mut Stream<'_>, interrupt: Interrupt<'_>) -> Result<Option<Scan>> {
-    let vorbis = stream.codec() == "vorbis";
-    let mut scan = Scan { marks: vec![Mark { place: 0, at: 0 }], num_samples: 0 };
+    const PACKET_SAMPLES: u64 = 1024;
+    let rate_hz = stream.spec().map_or(0, |(rate_hz, _)| rate_hz);
+    let mut scan = Scan { marks: vec![Mark { place: 0, skip: 0, at: 0 }], num_samples: 0 };
     let mut candidate: Option<Mark> = None;
     let mut highest = 0u64;
     loop {
         interrupt()?;
         let Some(packet) = stream.next_packet()? else { break };
-        let frames = stream.decode(&packet)? as u64;
-        let rate_hz = stream.spec().map_or(0, |(rate_hz, _)| rate_hz);
-        let Ok(stamp) = u64::try_from(packet.pts.get()) else {
-            scan.num_samples += frames; // before the track's delay is over
-            continue;
-        };
+        let Ok(stamp) = u64::try_from(packet.pts.get()) else { return Ok(None) };
         if stamp < highest {
             return Ok(None);
         }
         scan.marks.extend(candidate.take().filter(|mark| mark.place < stamp));
         if stamp > highest && scan.wants_mark(rate_hz) {
-            candidate = Some(Mark { place: stamp, at: scan.num_samples + if vorbis { frames } else { 0 } });
+            candidate = Some(Mark { place: stamp, skip: 0, at: scan.num_samples });
         }
         highest = stamp;
-        scan.num_samples += frames;
+        scan.num_samples += PACKET_SAMPLES;
     }
     Ok(Some(scan))
 }

@@ -84,7 +84,7 @@ fn read_by_index(
         Memory::Opus => opus_segment::read(path, index, from, to, interrupt),
         Memory::Samples(memory) => {
             let mark = index.mark(from.saturating_sub(memory));
-            PacketRun::new(path, index.access, &index.params, mark.place)
+            PacketRun::new(path, index.access, &index.params, mark)
                 .and_then(|mut run| run.read(mark.at, from..to, num_channels, interrupt))
         }
     };

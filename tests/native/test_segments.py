@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from musicgen_core import native
 
-from .conftest import FORMATS, NUM_SAMPLES, make, signal
+from .conftest import FORMATS, NOISY, NUM_SAMPLES, make, signal
 
 positions = st.one_of(
     st.integers(0, NUM_SAMPLES + 5000),
@@ -23,7 +26,7 @@ lengths = st.one_of(st.integers(0, 40_000), st.sampled_from([0, 1, 2, NUM_SAMPLE
 @given(start=positions, length=lengths)
 def test_segment_is_the_slice_of_the_whole(encoded, whole, name, start, length):
     expected, expected_hz = whole(name)
-    segment, rate_hz = native.decode_segment(encoded(name), start, length)
+    segment, rate_hz = native.decode_segment(encoded(name), start, length, from_start=name in NOISY)
     assert rate_hz == expected_hz
     expected = expected[:, start : start + length]
     assert segment.shape == expected.shape
@@ -43,12 +46,49 @@ def whole(encoded):
     return get
 
 
-@pytest.mark.parametrize("name", ["flac_s16", "vorbis", "mp3_vbr"])
+@pytest.mark.parametrize("name", [n for n in FORMATS if n not in NOISY])
+def test_first_and_last_samples(encoded, whole, name):
+    expected, _ = whole(name)
+    last = expected.shape[1] - 1
+    for start, length in ((0, 1), (last, 1), (last, 9), (last - 2000, 4000), (last + 1, 1), (last // 2, 0)):
+        segment, _ = native.decode_segment(encoded(name), start, length)
+        assert segment.tobytes() == expected[:, start : start + length].tobytes()
+
+
+@pytest.mark.parametrize("name", NOISY)
+def test_noise_substitution_differs_by_noise_only(encoded, whole, name):
+    """What PNS draws is as loud in a segment as in the whole, and everything else is equal."""
+    expected, _ = whole(name)
+    for start in range(20_000, 130_000, 9973):
+        segment, _ = native.decode_segment(encoded(name), start, 8000)
+        piece = expected[:, start : start + 8000]
+        assert segment.shape == piece.shape
+        assert np.abs(segment - piece).max() < 0.25
+        assert np.mean((segment - piece) ** 2) < 0.25 * np.mean(piece**2)
+        assert np.mean(segment**2) == pytest.approx(np.mean(piece**2), rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["flac_s16", "vorbis", "mp3_vbr", "m4a_aac_plain", "m4a_alac", "webm_vorbis"])
 def test_long_files(tmp_path, name):
     """Ten minutes: many pages, many frames, and seeks that go far."""
     path = make(tmp_path, name, np.tile(signal(441_000, 1), (1, 60)))
+    check_random_seconds(path)
+
+
+@pytest.mark.parametrize("name", ["vorbis_ffmpeg", "opus", "aac_adts_plain", "m4a_aac_plain", "webm_vorbis"])
+def test_an_hour(tmp_path, name):
+    """Half a minute, encoded once and copied 120 times over: at every seam time stamps jump and padding stays inside."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("needs ffmpeg")
+    piece = make(tmp_path, name, signal(30 * FORMATS[name].rate_hz, 1, FORMATS[name].rate_hz))
+    path = piece.with_stem("hour")
+    command = ["ffmpeg", "-v", "error", "-y", "-stream_loop", "119", "-i", str(piece), "-c", "copy", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    check_random_seconds(path)
+
+
+def check_random_seconds(path):
     whole, rate_hz = native.decode(path)
-    assert whole.shape[1] == 60 * 441_000
     rng = np.random.default_rng(3)
     for start in rng.integers(0, whole.shape[1] - rate_hz, 20):
         segment, _ = native.decode_segment(path, int(start), rate_hz)
