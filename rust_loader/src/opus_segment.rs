@@ -1,12 +1,12 @@
 //! Part of an Opus stream, bit-equal to the whole decode.
 //!
 //! An Opus decoder's state is never quite forgotten, so no fixed pre-roll is enough by itself: RFC 7845, section 4.6,
-//! asks for 80 ms, which leaves errors of up to 0.1; the CELT modes were measured to need up to 0.72 s until the last
+//! asks for 80 ms, after which errors are up to 0.2; the CELT modes were measured to need up to 0.84 s until the last
 //! bit; SILK and hybrid took up to 8 s on a held tone, and two decoders that began at different places agreed for 0.2 s
-//! while both differed from the whole decode by 0.01 (docs/decisions/0005). Hence:
+//! while both differed from the whole decode by 0.01 (docs/formats.md). Hence:
 //!
 //! - a stretch that holds a SILK or hybrid packet, or one that asks for concealment, is decoded from the stream's start;
-//! - CELT is decoded from two places; only if they agree to the bit over the last 0.2 s before the segment is the
+//! - CELT is decoded from two places; only if they agree to the bit over the last 0.1 s before the segment is the
 //!   further one believed, else two places further back are tried, and last the start.
 
 use std::path::Path;
@@ -18,9 +18,9 @@ use crate::planes::Planes;
 use crate::seek_index::SeekIndex;
 
 /// Samples at 48 kHz before the segment at which the nearer decoder begins, and how far before it the other.
-const PRE_ROLLS: [(u64, u64); 2] = [(52_800, 19_200), (230_400, 115_200)];
+const PRE_ROLLS: [(u64, u64); 2] = [(43_200, 9600), (230_400, 115_200)];
 /// Samples before the segment over which they must agree.
-const OVERLAP: u64 = 9600;
+const OVERLAP: u64 = 4800;
 
 /// Samples `from..to`, counted from the first decoded one; None when the index does not fit the file.
 pub fn read(path: &Path, index: &SeekIndex, from: u64, to: u64, interrupt: Interrupt<'_>) -> Result<Option<Planes>> {

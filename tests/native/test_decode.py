@@ -61,7 +61,9 @@ def test_decode_equals_ffmpeg(encoded, name):
     np.testing.assert_allclose(wav_CN[:, :length], expected[:, :length], atol=tolerance)
 
 
-@pytest.mark.parametrize("name", ["vorbis", "opus", "mp3", "mp3_vbr", "mp3_8k_mono", "m4a_aac", "m4a_aac_faststart", "webm_opus"])
+@pytest.mark.parametrize(
+    "name", ["vorbis", "opus", "mp3", "mp3_vbr", "mp3_8k_mono", "m4a_aac", "m4a_aac_faststart", "webm_opus"]
+)
 def test_gapless_codecs_keep_length_and_place(encoded, name):
     wav_CN, _ = native.decode(encoded(name))
     assert wav_CN.shape[1] == NUM_SAMPLES
