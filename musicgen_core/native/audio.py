@@ -81,8 +81,8 @@ def decode(source: PathLike | bytes, name: str | None = None) -> tuple[Wav, int]
     Raises:
         FileNotFoundError, OSError: the file cannot be read.
         UnsupportedAudioError: not audio, or of an unknown format.
-        CorruptAudioError: truncated (fewer samples than the header says, no last page in Ogg, half a frame), lost or undecodable packets, a FLAC whose
-            samples do not match its MD5, NaN or infinite samples, or no samples at all.
+        CorruptAudioError: truncated (fewer samples than the header says, no last page in Ogg, half a frame), lost or
+            undecodable packets, a FLAC whose samples do not match its MD5, NaN or infinite samples, or no samples.
         LimitError: more than 32 channels, a rate outside 1..768000 Hz, or over 2^31 samples in all channels together.
     """
     if isinstance(source, bytes):
@@ -96,10 +96,9 @@ def decode_segment(
     """Decodes part of a file: bit-equal to `decode(path)[0][:, start_samples : start_samples + num_samples]`.
 
     The part is reached by seeking, with as much pre-roll as the codec's memory needs, at a cost that does not depend on
-    where it lies. Ogg, Matroska and ADTS files are walked once per process and file to learn where samples lie; what was
-    learnt stays in memory (64 MiB for about 300 hours) until the file changes. Decoded from the start instead, since
-    only that is exact: Opus in its speech modes, MP3 without a LAME tag, fragmented MP4, files that are damaged or
-    irregular before the part.
+    where it lies. Ogg, Matroska and ADTS files are walked once per process to learn where samples lie; what was learnt
+    stays in memory (64 MiB for about 150 hours) until the file changes. Decoded from the start instead, since only that
+    is exact: Opus in its speech modes, MP3 without a LAME tag, files that are damaged or irregular before the part.
 
     The one exception to bit-equality: AAC with noise substitution (PNS, which ffmpeg's own encoder uses). The standard
     leaves that noise to the decoder, whose generator's state depends on all that was decoded before. The difference is

@@ -1,18 +1,20 @@
 //! Part of a WAV or AIFF file, read by its bytes alone: no probe, no packets.
 //!
 //! Only files as everyone writes them are taken (RIFF/WAVE of integers or floats, AIFF without compression, every chunk
-//! inside the file); what is unusual is left to Symphonia. Bits are the same either way: integers are divided by a power
-//! of two, and a float32 holds the rest or is rounded once.
+//! inside the file), and only if Symphonia finds the same in them, which is asked once per process and file. Bits are the
+//! same either way: integers are divided by a power of two, and a float32 holds the rest or is rounded once.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::decode::Audio;
 use crate::error::{Error, Result};
 use crate::planes::MAX_DECODED_SAMPLES;
-use crate::stream::{MAX_CHANNELS, MAX_SAMPLE_RATE_HZ};
+use crate::seek_cache::{FileIdentity, SeekCache};
+use crate::stream::{MAX_CHANNELS, MAX_SAMPLE_RATE_HZ, Source, Stream};
 
 const HEADER_BYTES: usize = 4096;
 const BLOCK_BYTES: usize = 1 << 17;
@@ -41,6 +43,22 @@ impl Sample {
             Self::F64Le => 8,
         }
     }
+
+    /// Symphonia's name.
+    fn codec(self) -> &'static str {
+        match self {
+            Self::U8 => "pcm_u8",
+            Self::I8 => "pcm_s8",
+            Self::I16Le => "pcm_s16le",
+            Self::I16Be => "pcm_s16be",
+            Self::I24Le => "pcm_s24le",
+            Self::I24Be => "pcm_s24be",
+            Self::I32Le => "pcm_s32le",
+            Self::I32Be => "pcm_s32be",
+            Self::F32Le => "pcm_f32le",
+            Self::F64Le => "pcm_f64le",
+        }
+    }
 }
 
 /// Where the samples of a regular file lie.
@@ -53,14 +71,22 @@ struct Layout {
     num_samples: u64,
 }
 
+/// 64 bytes or so each, and the path. None for a file that this reader leaves to others.
+static LAYOUTS: SeekCache<Option<Layout>> = SeekCache::new(16 << 20);
+
 /// None for a file that this reader leaves to others.
-pub fn read(path: &Path, start: u64, count: u64) -> Result<Option<Audio>> {
+pub fn read(path: &Path, identity: &FileIdentity, start: u64, count: u64) -> Result<Option<Audio>> {
     let failed = |e| Error::io(path, e);
-    let mut file = File::open(path).map_err(failed)?;
-    let mut header = [0u8; HEADER_BYTES];
-    let held = read_up_to(&mut file, &mut header).map_err(failed)?;
-    let file_bytes = file.metadata().map_err(failed)?.len();
-    let Some(layout) = parse(&file, &header[..held], file_bytes) else { return Ok(None) };
+    let layout = match LAYOUTS.get(identity) {
+        Some(layout) => *layout,
+        None => {
+            let layout = find_layout(path).map_err(failed)?.filter(|layout| symphonia_agrees(path, layout));
+            LAYOUTS.put(identity.clone(), Arc::new(layout), 0);
+            layout
+        }
+    };
+    let Some(layout) = layout else { return Ok(None) };
+    let file = File::open(path).map_err(failed)?;
 
     let start = start.min(layout.num_samples);
     let len = count.min(layout.num_samples - start) as usize;
@@ -82,6 +108,22 @@ pub fn read(path: &Path, start: u64, count: u64) -> Result<Option<Audio>> {
         at += frames;
     }
     Ok(Some(Audio { samples, num_channels, sample_rate_hz }))
+}
+
+fn find_layout(path: &Path) -> io::Result<Option<Layout>> {
+    let mut file = File::open(path)?;
+    let mut header = [0u8; HEADER_BYTES];
+    let held = read_up_to(&mut file, &mut header)?;
+    let file_bytes = file.metadata()?.len();
+    Ok(parse(&file, &header[..held], file_bytes))
+}
+
+fn symphonia_agrees(path: &Path, layout: &Layout) -> bool {
+    Stream::open(Source::File(path), false).is_ok_and(|stream| {
+        stream.codec() == layout.sample.codec()
+            && stream.spec() == Some((layout.sample_rate_hz, layout.num_channels))
+            && stream.declared_samples() == Some(layout.num_samples)
+    })
 }
 
 fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {

@@ -46,10 +46,10 @@ fn read_by_seeking(path: &Path, start: u64, count: u64, interrupt: Interrupt<'_>
     if !metadata.is_file() {
         return Ok(None); // `Stream::open` says what it is
     }
-    if let Some(audio) = pcm_segment::read(path, start, count)? {
+    let file = FileIdentity::new(path, &metadata);
+    if let Some(audio) = pcm_segment::read(path, &file, start, count)? {
         return Ok(Some(audio));
     }
-    let file = FileIdentity::new(path, &metadata);
     let index = match seek_index::known(&file) {
         Some(index) => index,
         None => {

@@ -7,6 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -68,22 +69,26 @@ def test_noise_substitution_differs_by_noise_only(encoded, whole, name):
         assert np.mean(segment**2) == pytest.approx(np.mean(piece**2), rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["flac_s16", "vorbis", "mp3_vbr", "m4a_aac_plain", "m4a_alac", "webm_vorbis"])
+@pytest.mark.parametrize("name", ["flac_s16", "vorbis", "mp3_vbr", "m4a_alac", "m4a_aac_plain", "opus_speech"])
 def test_long_files(tmp_path, name):
-    """Ten minutes: many pages, many frames, and seeks that go far."""
-    path = make(tmp_path, name, np.tile(signal(441_000, 1), (1, 60)))
+    """Two minutes: many pages, many frames, and seeks that go far."""
+    path = make(tmp_path, name, np.tile(signal(441_000, 1), (1, 12)))
     check_random_seconds(path)
 
 
-@pytest.mark.parametrize("name", ["vorbis_ffmpeg", "opus", "aac_adts_plain", "m4a_aac_plain", "webm_vorbis"])
+@pytest.mark.parametrize("name", ["vorbis_ffmpeg", "webm_opus", "aac_adts_plain", "m4a_aac_plain", "webm_vorbis"])
 def test_an_hour(tmp_path, name):
-    """Half a minute, encoded once and copied 120 times over: at every seam time stamps jump and padding stays inside."""
+    """Half a minute of telephone quality, encoded once and copied 120 times over: at every seam time stamps jump and
+    padding stays inside. (Ten minutes of Opus, which decodes to 48 kHz whatever it was.)"""
     if shutil.which("ffmpeg") is None:
         pytest.skip("needs ffmpeg")
-    piece = make(tmp_path, name, signal(30 * FORMATS[name].rate_hz, 1, FORMATS[name].rate_hz))
-    path = piece.with_stem("hour")
-    command = ["ffmpeg", "-v", "error", "-y", "-stream_loop", "119", "-i", str(piece), "-c", "copy", str(path)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    form, rate_hz = FORMATS[name], 8000
+    source, piece, path = tmp_path / "source.wav", tmp_path / f"piece.{form.suffix}", tmp_path / f"hour.{form.suffix}"
+    soundfile.write(source, signal(30 * rate_hz, 1, rate_hz).T, rate_hz, subtype="PCM_16")
+    copies = "19" if form.codec == "opus" else "119"
+    encode = ["-i", str(source), *form.arguments, "-ar", "48000" if form.codec == "opus" else str(rate_hz), str(piece)]
+    for arguments in (encode, ["-stream_loop", copies, "-i", str(piece), "-c", "copy", str(path)]):
+        subprocess.run(["ffmpeg", "-v", "error", *arguments], check=True, stdin=subprocess.DEVNULL)
     check_random_seconds(path)
 
 
