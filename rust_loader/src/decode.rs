@@ -32,9 +32,26 @@ pub struct Audio {
     pub samples: Vec<f32>,
     pub num_channels: usize,
     pub sample_rate_hz: u32,
+    /// The codec's samples are integers, so that all of these are finite.
+    pub integer: bool,
 }
 
 impl Audio {
+    /// Fails where a sample is NaN or infinite. `start`: the number of the first sample in the file.
+    pub fn check_finite(&self, name: &str, start: u64) -> Result<()> {
+        let first = if self.integer { None } else { kernels::first_nonfinite(&self.samples) };
+        let Some(index) = first else { return Ok(()) };
+        let num_samples = self.num_samples();
+        let at = start + (index % num_samples) as u64;
+        let message = format!(
+            "sample {at} of channel {} ({:.3} s) is {}",
+            index / num_samples,
+            at as f64 / f64::from(self.sample_rate_hz),
+            self.samples[index]
+        );
+        Err(Error::corrupt(name, message))
+    }
+
     pub fn num_samples(&self) -> usize {
         self.samples.len() / self.num_channels
     }
@@ -75,7 +92,7 @@ pub fn decode(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Audio> {
             return Err(Error::corrupt(&stream.name, "truncated: the last frame is not whole"));
         }
         let audio = range.into_audio();
-        check_finite(&stream.name, &audio.samples, audio.num_channels, 0, audio.sample_rate_hz)?;
+        audio.check_finite(&stream.name, 0)?;
         Ok(audio)
     })
 }
@@ -87,12 +104,13 @@ pub struct Range {
     pub num_channels: usize,
     /// Samples by which the container's positions ran ahead of the samples.
     pub jumps: u64,
+    pub integer: bool,
 }
 
 impl Range {
     pub fn into_audio(self) -> Audio {
-        let Self { planes, sample_rate_hz, num_channels, .. } = self;
-        Audio { samples: planes.into_vec(), num_channels, sample_rate_hz }
+        let Self { planes, sample_rate_hz, num_channels, integer, .. } = self;
+        Audio { samples: planes.into_vec(), num_channels, sample_rate_hz, integer }
     }
 }
 
@@ -134,7 +152,7 @@ pub fn read_range(stream: &mut Stream<'_>, start: u64, count: Option<u64>, inter
     if stream.gain != 1.0 {
         planes.scale(stream.gain);
     }
-    Ok(Range { planes, sample_rate_hz: spec.0, num_channels: spec.1, jumps })
+    Ok(Range { planes, sample_rate_hz: spec.0, num_channels: spec.1, jumps, integer: stream.is_integer() })
 }
 
 /// Runs `work`, turning a decoder's panic on hostile bytes into an error about `name`.
@@ -147,19 +165,6 @@ pub fn guard<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
             .unwrap_or("unknown");
         Err(Error::corrupt(name, format!("the decoder gave up: {message}")))
     })
-}
-
-pub fn check_finite(name: &str, samples: &[f32], num_channels: usize, start: u64, rate: u32) -> Result<()> {
-    let Some(index) = kernels::first_nonfinite(samples) else { return Ok(()) };
-    let num_samples = samples.len() / num_channels;
-    let at = start + (index % num_samples) as u64;
-    let message = format!(
-        "sample {at} of channel {} ({:.3} s) is {}",
-        index / num_samples,
-        at as f64 / f64::from(rate),
-        samples[index]
-    );
-    Err(Error::corrupt(name, message))
 }
 
 /// Room to start with: what the header or the caller says, but never more than the file's size makes plausible.

@@ -185,3 +185,97 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn boxed(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+        let body = parts.concat();
+        [&(body.len() as u32 + 8).to_be_bytes(), kind.as_slice(), &body].concat()
+    }
+
+    fn words(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    /// An MP4 file of one track, number 1, whose movie clock ticks in milliseconds.
+    fn movie(scale: u32, durations: &[(u32, u32)], edits: &[(u32, i32)], gapless: Option<&str>) -> Cursor<Vec<u8>> {
+        let clock = |scale: u32| words(&[0, 0, 0, scale, 0]);
+        let table = durations.iter().flat_map(|&(count, delta)| words(&[count, delta])).collect::<Vec<_>>();
+        let stts = boxed(b"stts", &[&words(&[0, durations.len() as u32]), &table]);
+        let stbl = boxed(b"minf", &[&boxed(b"stbl", &[&stts])]);
+        let mdia = boxed(b"mdia", &[&boxed(b"mdhd", &[&clock(scale)]), &stbl]);
+        let list =
+            edits.iter().flat_map(|&(duration, start)| words(&[duration, start as u32, 0x10000])).collect::<Vec<_>>();
+        let elst = boxed(b"elst", &[&words(&[0, edits.len() as u32]), &list]);
+        let edts = if edits.is_empty() { Vec::new() } else { boxed(b"edts", &[&elst]) };
+        let trak = boxed(b"trak", &[&boxed(b"tkhd", &[&words(&[0, 0, 0, 1, 0])]), &edts, &mdia]);
+        let udta = gapless.map_or(Vec::new(), |text| {
+            let name = boxed(b"name", &[&[0; 4], b"iTunSMPB"]);
+            let entry = boxed(b"----", &[&name, &boxed(b"data", &[&[0; 8], text.as_bytes()])]);
+            boxed(b"udta", &[&boxed(b"meta", &[&[0; 4], &boxed(b"ilst", &[&entry])])])
+        });
+        let moov = boxed(b"moov", &[&boxed(b"mvhd", &[&clock(1000)]), &trak, &udta]);
+        Cursor::new([boxed(b"ftyp", &[b"M4A "]), boxed(b"mdat", &[&[0; 99]]), moov].concat())
+    }
+
+    fn read(movie: Cursor<Vec<u8>>) -> Option<(u64, Option<u64>, bool)> {
+        Mp4Edits::read(movie, 1, 44_100).map(|edits| (edits.skip, edits.num_samples, edits.regular))
+    }
+
+    #[test]
+    fn as_ffmpeg_writes_them() {
+        let movie = movie(44_100, &[(147, 1024), (1, 497)], &[(3401, 1024)], None);
+        assert_eq!(read(movie), Some((1024, Some(150_001), true)));
+    }
+
+    #[test]
+    fn as_itunes_writes_them() {
+        let text = " 00000000 00000840 000001CA 00000000000249F1 00000000 00000000";
+        let gapless = movie(44_100, &[(150, 1024)], &[(3401, 2112)], Some(text));
+        assert_eq!(read(gapless), Some((2112, Some(150_001), true)));
+        let beyond_the_end = movie(44_100, &[(100, 1024)], &[], Some(text));
+        assert_eq!(read(beyond_the_end), Some((0, Some(102_400), true)));
+    }
+
+    #[test]
+    fn an_edit_that_ends_early_counts() {
+        let movie = movie(44_100, &[(148, 1024)], &[(1000, 2048)], None);
+        assert_eq!(read(movie), Some((2048, Some(44_100), true)));
+    }
+
+    #[test]
+    fn empty_edits_delay_and_several_edits_are_not_followed() {
+        let delayed = movie(44_100, &[(148, 1024)], &[(500, -1), (0, 1024)], None);
+        assert_eq!(read(delayed), Some((1024, Some(147 * 1024), true)));
+        let spliced = movie(44_100, &[(148, 1024)], &[(500, 1024), (500, 90_000)], None);
+        assert_eq!(read(spliced), Some((0, Some(148 * 1024), true)));
+    }
+
+    #[test]
+    fn other_clocks_and_gaps() {
+        let halved = movie(22_050, &[(148, 512)], &[(0, 512)], None);
+        assert_eq!(read(halved), Some((1024, None, false)));
+        let gap = movie(44_100, &[(100, 1024), (1, 5000), (47, 1024)], &[], None);
+        assert_eq!(read(gap).map(|(_, _, regular)| regular), Some(false));
+    }
+
+    #[test]
+    fn damage_is_no_panic() {
+        let text = " 00000000 00000840 000001CA 00000000000249F1";
+        let whole = movie(44_100, &[(147, 1024), (1, 497)], &[(3401, 1024)], Some(text)).into_inner();
+        for cut in 0..whole.len() {
+            Mp4Edits::read(Cursor::new(&whole[..cut]), 1, 44_100);
+        }
+        for at in 0..whole.len() {
+            for value in [0, 1, 127, 255] {
+                let mut damaged = whole.clone();
+                damaged[at] = value;
+                Mp4Edits::read(Cursor::new(damaged), 1, 44_100);
+            }
+        }
+    }
+}

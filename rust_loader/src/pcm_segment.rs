@@ -107,7 +107,8 @@ pub fn read(path: &Path, identity: &FileIdentity, start: u64, count: u64) -> Res
         convert(sample, bytes, &mut rows);
         at += frames;
     }
-    Ok(Some(Audio { samples, num_channels, sample_rate_hz }))
+    let integer = !matches!(sample, Sample::F32Le | Sample::F64Le);
+    Ok(Some(Audio { samples, num_channels, sample_rate_hz, integer }))
 }
 
 fn find_layout(path: &Path) -> io::Result<Option<Layout>> {

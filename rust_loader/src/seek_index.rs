@@ -41,6 +41,7 @@ pub struct SeekIndex {
     pub params: AudioCodecParameters,
     pub sample_rate_hz: u32,
     pub num_channels: usize,
+    pub integer: bool,
     /// Samples before sample 0 and, counted from the same place, where the last one ends.
     pub skip: u64,
     pub end: u64,
@@ -105,6 +106,7 @@ pub fn learn(
         params: stream.decoder.codec_params().clone(),
         sample_rate_hz,
         num_channels,
+        integer: stream.is_integer(),
         skip: stream.skip,
         end: stream.end().unwrap_or(u64::MAX).min(scan.num_samples.saturating_sub(stream.padding)),
         gain: stream.gain,

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::decode::{Audio, Interrupt, check_finite, guard, read_range};
+use crate::decode::{Audio, Interrupt, guard, read_range};
 use crate::error::{Error, Result};
 use crate::opus_segment;
 use crate::packets::PacketRun;
@@ -35,7 +35,7 @@ pub fn decode_segment(
                 range.into_audio()
             }
         };
-        check_finite(&name, &audio.samples, audio.num_channels, start, audio.sample_rate_hz)?;
+        audio.check_finite(&name, start)?;
         Ok(audio)
     })
 }
@@ -74,11 +74,11 @@ fn read_by_index(
     count: u64,
     interrupt: Interrupt<'_>,
 ) -> Result<Option<Audio>> {
-    let SeekIndex { num_channels, sample_rate_hz, .. } = *index;
+    let SeekIndex { num_channels, sample_rate_hz, integer, .. } = *index;
     let from = start.saturating_add(index.skip);
     let to = from.saturating_add(count).min(index.end);
     if from >= to {
-        return Ok(Some(Audio { samples: Vec::new(), num_channels, sample_rate_hz }));
+        return Ok(Some(Audio { samples: Vec::new(), num_channels, sample_rate_hz, integer }));
     }
     let found = match index.memory {
         Memory::Opus => opus_segment::read(path, index, from, to, interrupt),
@@ -96,7 +96,7 @@ fn read_by_index(
     if index.gain != 1.0 {
         planes.scale(index.gain);
     }
-    Ok(Some(Audio { samples: planes.into_vec(), num_channels, sample_rate_hz }))
+    Ok(Some(Audio { samples: planes.into_vec(), num_channels, sample_rate_hz, integer }))
 }
 
 /// Samples to decode and drop before a segment so that the decoder's state no longer depends on where it began; None
@@ -124,7 +124,8 @@ fn read_by_stamps(stream: &mut Stream<'_>, start: u64, count: u64, interrupt: In
         return Ok(None);
     }
     let (sample_rate_hz, num_channels) = spec;
-    let found = |planes: Planes| Some(Audio { samples: planes.into_vec(), num_channels, sample_rate_hz });
+    let integer = stream.is_integer();
+    let found = |planes: Planes| Some(Audio { samples: planes.into_vec(), num_channels, sample_rate_hz, integer });
     let end = start.saturating_add(count).min(length);
     if start >= end {
         return Ok(found(Planes::new(num_channels, 0)));

@@ -158,6 +158,12 @@ impl<'s> Stream<'s> {
         self.decoder.codec_info().short_name
     }
 
+    /// Whether the codec's samples are integers.
+    pub fn is_integer(&self) -> bool {
+        let codec = self.codec();
+        matches!(codec, "flac" | "alac") || codec.starts_with("pcm_") && !codec.starts_with("pcm_f")
+    }
+
     /// Rate in Hz and channels, once known.
     pub fn spec(&self) -> Option<(u32, usize)> {
         self.spec

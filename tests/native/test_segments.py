@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_noise_substitution_differs_by_noise_only(encoded, whole, name):
         assert np.mean(segment**2) == pytest.approx(np.mean(piece**2), rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["flac_s16", "vorbis", "mp3_vbr", "m4a_alac", "m4a_aac_plain", "opus_speech"])
+@pytest.mark.parametrize("name", ["flac_s16", "vorbis", "mp3_vbr", "m4a_alac", "m4a_aac_plain", "opus", "opus_short"])
 def test_long_files(tmp_path, name):
     """Two minutes: many pages, many frames, and seeks that go far."""
     path = make(tmp_path, name, np.tile(signal(441_000, 1), (1, 12)))
@@ -98,6 +99,46 @@ def check_random_seconds(path):
     for start in rng.integers(0, whole.shape[1] - rate_hz, 20):
         segment, _ = native.decode_segment(path, int(start), rate_hz)
         assert segment.tobytes() == whole[:, start : start + rate_hz].tobytes()
+
+
+@pytest.mark.parametrize("bit_rate", ["24k", "96k"])
+def test_opus_after_silence(tmp_path, bit_rate):
+    """In silence libopus rests on denormal numbers, which tell how long it lasts. One channel is always silent."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("needs ffmpeg")
+    rate_hz = 48_000
+    wav_CN = signal(24 * rate_hz, 2, rate_hz)
+    wav_CN[:, (np.arange(24 * rate_hz) // rate_hz) % 8 >= 3] = 0
+    wav_CN[1] = 0
+    soundfile.write(tmp_path / "x.wav", wav_CN.T, rate_hz, subtype="PCM_16")
+    path = tmp_path / "x.opus"
+    command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "x.wav"), "-c:a", "libopus", "-b:a", bit_rate, str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    whole, _ = native.decode(path)
+    for start in range(3000, 24 * rate_hz, rate_hz // 2 + 7):
+        segment, _ = native.decode_segment(path, start, 20_000)
+        assert segment.tobytes() == whole[:, start : start + 20_000].tobytes()
+
+
+@pytest.mark.parametrize("name", ["wav_s16", "vorbis", "aac_adts_plain", "webm_opus"])
+def test_a_file_that_was_replaced_is_learnt_anew(encoded, tmp_path, name):
+    path, other_folder = tmp_path / encoded(name).name, tmp_path / "other"
+    other_folder.mkdir()
+    other = make(other_folder, name, signal(90_000, 1, FORMATS[name].rate_hz)).read_bytes()
+    for data in (encoded(name).read_bytes(), other, encoded(name).read_bytes()):
+        path.write_bytes(data)
+        whole, _ = native.decode(path)
+        for start in (50_000, 80_000):
+            segment, _ = native.decode_segment(path, start, 4000)
+            assert segment.tobytes() == whole[:, start : start + 4000].tobytes()
+
+
+def test_neighbours_meet(encoded, whole):
+    """Segments that follow each other give the whole, however their edges are rounded from seconds."""
+    expected, rate_hz = whole("vorbis")
+    edges = [round(i * 0.3337 * rate_hz) for i in range(9)]
+    pieces = [native.decode_segment(encoded("vorbis"), a, b - a)[0] for a, b in pairwise(edges)]
+    assert np.concatenate(pieces, axis=1).tobytes() == expected[:, : edges[-1]].tobytes()
 
 
 def test_beyond_the_end(encoded):
