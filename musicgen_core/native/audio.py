@@ -68,10 +68,11 @@ def probe(path: PathLike) -> AudioInfo:
 def decode(source: PathLike | bytes, name: str | None = None) -> tuple[Wav, int]:
     """Decodes a whole file, or an encoded file held in memory (a tar member, for example).
 
-    Encoder delay and padding are trimmed as the file says (MP3 with a LAME tag, Ogg Vorbis and Opus, ALAC). AAC has no
-    such trim: its samples are as in the bitstream, usually 1024 later than other players show them. MPEG audio
-    without a LAME tag is all there, too; tags and junk between its frames are passed over, and files that were joined
-    are read to the end, though the first one's tag knows nothing of the second.
+    Encoder delay and padding are trimmed as the file says: MP3 with a LAME tag; Ogg; AAC and ALAC in MP4, by iTunes'
+    gapless entry, the edit list and the packets' durations; Matroska and WebM. Bare AAC (ADTS) says nothing of them, so
+    all its samples are kept, usually 1024 of silence first. MPEG audio without a LAME tag is all there, too; tags and
+    junk between its frames are passed over, and files that were joined are read to the end, though the first one's tag
+    knows nothing of the second. docs/formats.md has the rules.
 
     Args:
         source: a path, or the bytes of a file.
@@ -83,7 +84,7 @@ def decode(source: PathLike | bytes, name: str | None = None) -> tuple[Wav, int]
     Raises:
         FileNotFoundError, OSError: the file cannot be read.
         UnsupportedAudioError: not audio, or of an unknown format.
-        CorruptAudioError: truncated (fewer samples than the header says, or a last MPEG frame that is cut), lost or
+        CorruptAudioError: truncated (fewer samples than the header says, no last page in Ogg, half a frame), lost or
             undecodable packets, a FLAC whose samples do not match its MD5, NaN or infinite samples, or no samples at
             all.
         LimitError: more than 32 channels, a rate outside 1..768000 Hz, or over 2^31 samples in all channels together.
@@ -93,16 +94,24 @@ def decode(source: PathLike | bytes, name: str | None = None) -> tuple[Wav, int]
     return _rust_loader.decode_file(source)
 
 
-def decode_segment(path: PathLike, start_samples: int, num_samples: int) -> tuple[Wav, int]:
+def decode_segment(
+    path: PathLike, start_samples: int, num_samples: int, *, from_start: bool = False
+) -> tuple[Wav, int]:
     """Decodes part of a file: bit-equal to `decode(path)[0][:, start_samples : start_samples + num_samples]`.
 
-    Lossless formats, Ogg Vorbis and MPEG audio (layers II and III) are reached by seeking, with as much pre-roll as the
-    codec's memory needs; Opus, AAC and Matroska are decoded from the start, since only that is exact. Where the frames
-    of an MPEG file are is found once, as far as the segment, and remembered by the process (16 MiB for all files
-    together) until the file changes: from then on a segment costs the same wherever it lies.
+    The part is reached by seeking, with as much pre-roll as the codec's memory needs, at a cost that does not depend on
+    where it lies. Ogg, Matroska, ADTS and MPEG files are walked once per process and file to learn where samples lie;
+    what was learnt stays in memory (64 MiB for about 300 hours; MPEG has 16 MiB of its own) until the file changes.
+    Decoded from the start instead, since only that is exact: Opus in its speech modes, fragmented MP4, files that are
+    damaged or irregular before the part.
+
+    The one exception to bit-equality: AAC with noise substitution (PNS, which ffmpeg's own encoder uses). The standard
+    leaves that noise to the decoder, whose generator's state depends on all that was decoded before. The difference is
+    noise of the same level in the same bands; `from_start` avoids it.
 
     Args:
         start_samples, num_samples: in samples of the file's own rate, not negative.
+        from_start: decode from the start of the file whatever its format.
 
     Returns:
         wav_CN float32 and the rate in Hz. N is smaller than num_samples at the file's end, and 0 beyond it.
@@ -111,7 +120,7 @@ def decode_segment(path: PathLike, start_samples: int, num_samples: int) -> tupl
         as `decode`, for the part that is read; a file that is damaged elsewhere is not noticed.
         ValueError: a negative argument.
     """
-    return _rust_loader.decode_segment(path, start_samples, num_samples)
+    return _rust_loader.decode_segment(path, start_samples, num_samples, from_start)
 
 
 def mix(wav_CN: Wav, num_channels: int) -> Wav:

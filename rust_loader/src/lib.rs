@@ -3,6 +3,7 @@
 //! `resample`, `measure`; `pattern`; `shard_index` -> `shard_read`; `track_list`, `sampler` -> `draw` -> `batch`;
 //! `kernels` -> kernels/kernels.h.
 
+pub mod adts_frames;
 pub mod batch;
 pub mod checked;
 pub mod decode;
@@ -11,8 +12,11 @@ pub mod error;
 pub mod guard;
 pub mod hash;
 pub mod kernels;
+pub mod matroska_blocks;
+pub mod matroska_trims;
 pub mod measure;
 pub mod memory;
+pub mod mp4_edits;
 pub mod mpeg;
 mod mpeg_bytes;
 mod mpeg_header;
@@ -21,15 +25,23 @@ mod mpeg_reservoir;
 mod mpeg_scan;
 mod mpeg_tag;
 pub mod npy;
+pub mod ogg_pages;
+pub mod opus_packet;
+pub mod opus_segment;
+pub mod packets;
 pub mod pattern;
+pub mod pcm_segment;
 pub mod planes;
 #[cfg(feature = "python")]
 mod python;
 pub mod resample;
 pub mod sampler;
+pub mod seek_cache;
+pub mod seek_index;
 pub mod segments;
 pub mod shard_index;
 pub mod shard_read;
+pub mod source;
 pub mod stream;
 pub mod tags;
 pub mod track_list;

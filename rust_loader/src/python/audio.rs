@@ -42,10 +42,17 @@ pub fn decode_bytes<'py>(py: Python<'py>, data: &Bound<'py, PyBytes>, name: &str
 }
 
 #[pyfunction]
-pub fn decode_segment(py: Python<'_>, path: PathBuf, start_samples: i64, num_samples: i64) -> PyResult<(Wav<'_>, u32)> {
+pub fn decode_segment(
+    py: Python<'_>,
+    path: PathBuf,
+    start_samples: i64,
+    num_samples: i64,
+    from_start: bool,
+) -> PyResult<(Wav<'_>, u32)> {
     let start = not_negative("start_samples", start_samples)?;
     let count = not_negative("num_samples", num_samples)?;
-    let audio = detached(py, |interrupt| segments::decode_segment(Source::File(&path), start, count, interrupt))?;
+    let audio =
+        detached(py, |interrupt| segments::decode_segment(Source::File(&path), start, count, from_start, interrupt))?;
     Ok(into_wav(py, audio))
 }
 
