@@ -27,7 +27,8 @@ def write_many_tracks(folder: Path, num_tracks: int) -> Path:
     records = np.empty(num_tracks, dtype="V16, V32")
     records["f0"], records["f1"] = keys, np.frombuffer(one[64 + 16 : 64 + 48], "V32")[0]
     header = one[:16] + struct.pack("<Q", num_tracks) + one[24:64]
-    (folder / "index.bin").write_bytes(header + records.tobytes() + one[64 + 48 :])
+    content = header + records.tobytes() + one[64 + 48 : -16]
+    (folder / "index.bin").write_bytes(content + bytes.fromhex(native.hash_bytes(content)))
     names = [keys[n].tobytes().hex() for n in random.permutation(num_tracks)]
     num_samples = NUM_FRAMES * SPEC.hop_samples
     rest = f'"num_samples": {num_samples}, "caption": "a caption of a usual length, more or less"'

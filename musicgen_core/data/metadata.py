@@ -102,7 +102,10 @@ def _normalise(name: str, value: Any) -> Any:
         return bpm if math.isfinite(bpm) else None
     if name == "weight":
         return _weight(value)
-    text = ", ".join(_text(name, v) for v in value) if isinstance(value, list) else _text(name, value)
+    words = [_text(name, word) for word in (value if isinstance(value, list) else [value])]
+    text = ", ".join(word for word in words if word)
+    if _is_nothing(text):  # a list of nothing
+        return None
     if name == "key":
         return None if "," in text else text.lower()
     return text.lower() if name in ("genre", "name", "instrument") else text

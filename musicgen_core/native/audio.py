@@ -54,7 +54,7 @@ def probe(path: PathLike) -> AudioInfo:
     """Reads an audio file's headers and tags. The content decides the format, not the suffix.
 
     Ogg Vorbis, AAC, and MPEG audio whose LAME tag is missing or does not fit the file's size are walked packet by
-    packet, undecoded, to learn their length.
+    packet, undecoded, to learn their length. Damaged tags of MPEG audio that decodes are left out.
 
     Raises:
         FileNotFoundError, OSError: the file cannot be read.

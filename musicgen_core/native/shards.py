@@ -39,7 +39,7 @@ class TokenShards:
     """
 
     def __init__(self, index_path: PathLike) -> None:
-        """Opens an index: O(shards), whatever the number of tracks.
+        """Opens an index, and compares it with its digest (48 bytes are read per track); shards are only looked at.
 
         Raises:
             FileNotFoundError: the index or one of its shards is missing.

@@ -71,7 +71,11 @@ fn probe_mpeg(mut mpeg: Mpeg<'_>, source: Source<'_>, interrupt: Interrupt<'_>) 
     let Header { sample_rate_hz, num_channels, .. } = mpeg.header();
     let codec = mpeg.codec();
     let num_samples = Some(mpeg.num_samples(interrupt)?);
-    let tags = read_tags(&mut Stream::open(source, false)?);
+    let tags = match Stream::open(source, false) {
+        Ok(mut stream) => read_tags(&mut stream),
+        Err(error @ (Error::Io { .. } | Error::Interrupted)) => return Err(error),
+        Err(_) => Vec::new(), // frames that decode, behind tags that Symphonia cannot read
+    };
     Ok(Info { container: codec, codec, sample_rate_hz, num_channels, num_samples, tags })
 }
 

@@ -92,7 +92,12 @@ impl Index {
     /// Whether the tag is by an encoder that counts frames right, and the file as long as it says: then so is the music.
     pub fn is_as_declared(&self) -> bool {
         let there = self.extent.end - self.extent.begin;
-        self.gapless().delay > 0 && self.tag.and_then(|tag| tag.num_bytes).is_some_and(|declared| declared == there)
+        self.counts_right() && self.tag.and_then(|tag| tag.num_bytes).is_some_and(|declared| declared == there)
+    }
+
+    /// LAME and FFmpeg do; other encoders disagree on whether the tag's own frame counts.
+    fn counts_right(&self) -> bool {
+        self.gapless().delay > 0
     }
 
     /// Where the music ends, in samples from the first frame, once all frames are found.
@@ -112,9 +117,8 @@ impl Index {
         let declared = self.tag.and_then(|tag| tag.num_frames).unwrap_or(0);
         let whole_tag = self.tag.and_then(|tag| tag.num_bytes).unwrap_or(0);
         let is_short = self.extent.end - self.extent.begin < whole_tag;
-        // encoders disagree on whether the tag's own frame counts
-        let is_missing = self.num_frames < declared
-            && (self.num_frames + 1 < declared || is_short || self.junk_bytes() > 0 || self.scan.cut.is_some());
+        let may_count_itself = !self.counts_right() && !is_short && self.junk_bytes() == 0 && self.scan.cut.is_none();
+        let is_missing = self.num_frames + u64::from(may_count_itself) < declared;
         if is_missing {
             let samples = |frames: u64| {
                 let all = frames * self.extent.header.num_samples();

@@ -31,7 +31,7 @@ pub struct Frame {
 #[derive(Clone, Debug)]
 pub struct Scan {
     pub at: u64,
-    /// Bytes passed over that are neither frames nor tags nor zeros.
+    /// Bytes passed over that are neither frames nor tags.
     pub junk_bytes: u64,
     /// Length of the frame that ends at `at`, if one was passed.
     passed: usize,
@@ -129,7 +129,7 @@ impl Extent {
             }
             let some = bytes.get(scan.at, (self.end - scan.at).min(4096) as usize)?;
             let step = 1 + some[1..].iter().position(|&byte| byte == 0xff).unwrap_or(some.len() - 1);
-            scan.junk_bytes += some[..step].iter().filter(|&&byte| byte != 0).count() as u64;
+            scan.junk_bytes += step as u64;
             scan.at += step as u64;
         }
         Ok(())

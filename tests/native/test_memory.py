@@ -1,4 +1,4 @@
-"""Memory and cost of opening, on an index of a million tracks made of numpy: nothing is read that is not asked for.
+"""Memory and cost of opening, on an index of a million tracks made of numpy: nothing is kept that is not asked for.
 
 Each measurement has a process of its own. Times are not asserted, page faults and anonymous memory are.
 """

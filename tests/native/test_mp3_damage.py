@@ -88,7 +88,7 @@ def test_a_frame_that_lost_its_end_is_noticed(mpeg, tmp_path, name):
     path = tmp_path / "lost.mp3"
     for left in (4, 30, len(parts[20]) - 1):
         path.write_bytes(b"".join([*parts[:20], parts[20][:left], *parts[21:]]))
-        with pytest.raises(native.CorruptAudioError, match="damaged: the frame at byte .* is cut short at byte"):
+        with pytest.raises(native.CorruptAudioError, match=r"damaged: the frame at byte .* is cut short at byte"):
             native.decode(path)
 
 

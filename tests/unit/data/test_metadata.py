@@ -24,6 +24,8 @@ AUDIOCRAFT = [
     ("description", "", None),
     ("name", "Big Band", "big band"),
     ("instrument", "Mix", "mix"),
+    ("title", [""], None),
+    ("title", ["One", "", "Two"], "One, Two"),
 ]
 
 
