@@ -1,5 +1,6 @@
 //! Files, threads and memory of musicgen_core's data path. Everything in `python` is a thin binding; the rest knows
-//! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet) -> `decode`, `segments`;
+//! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet) -> `decode`; `segments` ->
+//! `pcm_segment`, `seek_index` -> `packets`, `opus_segment`;
 //! `resample`, `measure`; `pattern`, `sampler`; `shard_index` -> `shard_read`; `kernels` -> kernels/kernels.h.
 
 pub mod adts_frames;
