@@ -1,7 +1,7 @@
 //! Files, threads and memory of musicgen_core's data path. Everything in `python` is a thin binding; the rest knows
-//! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet) -> `decode`, `segments`;
-//! `resample`, `measure`; `pattern`; `shard_index` -> `shard_read`; `track_list`, `sampler` -> `draw` -> `batch`;
-//! `kernels` -> kernels/kernels.h.
+//! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet), `mpeg` -> `decode`; `segments` ->
+//! `pcm_segment`, `mpeg`, `seek_index` -> `packets`, `opus_segment`; `resample`, `measure`; `pattern`;
+//! `shard_index` -> `shard_read`; `track_list`, `sampler` -> `draw` -> `batch`; `kernels` -> kernels/kernels.h.
 
 pub mod adts_frames;
 pub mod batch;
