@@ -1,9 +1,11 @@
 //! Files, threads and memory of musicgen_core's data path. Everything in `python` is a thin binding; the rest knows
 //! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet) -> `decode`, `segments`;
-//! `resample`, `measure`; `pattern`, `sampler`; `shard_index` -> `shard_read`; `kernels` -> kernels/kernels.h.
+//! `filter` -> `resample` -> `audio_segment`; `measure`; `pattern`, `sampler`; `shard_index` -> `shard_read`; `kernels`.
 
+pub mod audio_segment;
 pub mod decode;
 pub mod error;
+pub mod filter;
 pub mod hash;
 pub mod kernels;
 pub mod measure;
