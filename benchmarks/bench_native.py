@@ -89,8 +89,9 @@ def bench_interleave(rounds: int) -> None:
         flat = torch.cat([torch_BKT.flatten(1), torch.full((32, 1), 2048)], dim=1)
         return flat[:, index_KS.flatten()].view(32, 4, steps)
 
-    assert np.array_equal(theirs(0).numpy(), native.interleave(codes_BKT, delays, 2048)[0])
-    own = median_ms(lambda _: native.interleave(codes_u16, delays, 2048), rounds)
+    step_KT = np.arange(1500)[None] + 1 + np.array(delays)[:, None]
+    assert np.array_equal(theirs(0).numpy(), native.interleave(codes_BKT, step_KT, steps, 2048)[0])
+    own = median_ms(lambda _: native.interleave(codes_u16, step_KT, steps, 2048), rounds)
     other = median_ms(theirs, rounds)
     print("delay pattern, 32 x 4 x 1500 codes, ms: ours (uint16), torch gather (int64), ratio")
     print(f"        {own:8.3f} {other:8.3f} {other / own:6.1f}x")

@@ -24,6 +24,7 @@ TOOLS: dict[str, str] = {
     "demo-corpus": "synthesise a small captioned corpus to try the pipeline on",
     "train-codec": "train the tiny codec that the project ships",
     "fetch": "bring hub weights named in config.yaml into the local store (the only networked command)",
+    "convert": "bring a model from or to the layouts of AudioCraft and transformers",
     "schema": "write the JSON Schema of config.yaml",
     "doctor": "print versions and devices, and what is missing",
 }

@@ -10,6 +10,14 @@ import torch
 from musicgen_core.conditioners.base import Condition
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.model import LutConditionerConfig, ModelConfig
+from musicgen_core.config.pattern import (
+    CoarseFirstPatternConfig,
+    DelayPatternConfig,
+    MusicLMPatternConfig,
+    ParallelPatternConfig,
+    PatternConfig,
+    UnrollPatternConfig,
+)
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.keymap import to_transformers
 from musicgen_core.lm.model import LanguageModel, build_model
@@ -19,6 +27,20 @@ CODEC = CodecSpec(
 )
 MODEL = ModelConfig(dim=64, num_heads=4, num_layers=3)
 CONDITIONER = LutConditionerConfig(num_bins=64, dim=16, max_words=8)
+
+
+PATTERNS: list[PatternConfig] = [
+    DelayPatternConfig(),
+    DelayPatternConfig(delays=(0, 1, 3, 5)),
+    DelayPatternConfig(delays=(1, 1, 2, 2), flatten_first=2, empty_initial=3),
+    ParallelPatternConfig(kind="parallel"),
+    UnrollPatternConfig(kind="unroll"),
+    UnrollPatternConfig(kind="unroll", flattening=(0, 2, 2, 3), delays=(0, 1, 1, 2)),
+    CoarseFirstPatternConfig(kind="coarse_first"),
+    CoarseFirstPatternConfig(kind="coarse_first", delays=(0, 1, 2)),
+    MusicLMPatternConfig(kind="musiclm"),
+]
+"""Every kind, for 4 codebooks, plain and with all that its keys can do."""
 
 
 def make_model(num_codebooks: int = 4, seed: int = 0, **overrides: Any) -> LanguageModel:

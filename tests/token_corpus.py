@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from musicgen_core.config.model import LutConditionerConfig, ModelConfig
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.manifest import ManifestRecord
+from musicgen_core.data.tracks import write_track_list
 from musicgen_core.util.atomic import write_jsonl
 
 SPEC = CodecSpec(
@@ -47,6 +49,7 @@ def write_corpus(
     native.write_token_index(index, [shard], SPEC.digest, SPEC.card)
     for split, lines in records.items():
         write_jsonl(folder / f"{split}.jsonl", [asdict(line) for line in lines])
+        write_track_list(folder / f"{split}.jsonl")
     return folder, index
 
 
@@ -94,3 +97,23 @@ def write_shard(path: Path, codes: dict[str, np.ndarray]) -> None:
                 member = tarfile.TarInfo(f"{key}.{suffix}")
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
+
+
+def write_population(
+    root: Path, name: str, num_frames: Sequence[int], weights: Sequence[float] | None = None
+) -> tuple[native.TrackList, native.TokenShards]:
+    """Write tracks of these lengths and weights, in this order, with random codes; 320 samples make a frame."""
+    random = np.random.default_rng(len(num_frames))
+    folder = root / name
+    folder.mkdir(parents=True)
+    codes, lines = {}, []
+    for number, frames in enumerate(num_frames):
+        key = native.hash_bytes(f"{name} {number}".encode())
+        codes[key] = random.integers(0, SPEC.card, (SPEC.num_codebooks, frames)).astype(np.uint16)
+        weight = None if weights is None else weights[number]
+        lines.append({"track": key, "num_samples": frames * 320, "weight": weight, "caption": f"{name} {number}"})
+    write_shard(folder / "shard.tar", codes)
+    native.write_token_index(folder / "index.bin", [folder / "shard.tar"], SPEC.digest, SPEC.card)
+    write_jsonl(folder / "train.jsonl", lines)
+    write_track_list(folder / "train.jsonl")
+    return native.TrackList(folder / "train.jsonl"), native.TokenShards(folder / "index.bin")

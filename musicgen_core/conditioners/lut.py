@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from musicgen_core.conditioners.base import Conditioner, Prepared
 from musicgen_core.config.model import LutConditionerConfig
 
-_PUNCTUATION = "?:!.,;()[]{}\"'`"  # not # or -: they carry meaning in "c# minor" and "lo-fi"
+PUNCTUATION = "?:!.,;()[]{}\"'`"  # not # or -: they carry meaning in "c# minor" and "lo-fi"
 
 
 class LutConditioner(Conditioner):
@@ -41,7 +41,7 @@ def split_words(caption: str | None) -> list[str]:
     """Lower-cased words between white space, without punctuation at their ends; empty for None."""
     if caption is None:
         return []
-    words = (word.strip(_PUNCTUATION) for word in caption.lower().split())
+    words = (word.strip(PUNCTUATION) for word in caption.lower().split())
     return [word for word in words if word]
 
 

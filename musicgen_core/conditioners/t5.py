@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ class T5Conditioner(Conditioner):
         folder = resolve_asset(config.path, config.revision, "conditioner.path")
         super().__init__(_read_width(folder), output_dim, config.max_tokens)
         self.encoder = FrozenT5(folder)
+        self.states = StateCache(self.encoder, config.cache_mb << 20) if config.cache_mb > 0 else None
 
     def prepare(self, captions: Sequence[str | None]) -> Prepared:
         texts = [caption or "" for caption in captions]
@@ -38,7 +40,40 @@ class T5Conditioner(Conditioner):
         return Prepared(ids_BL, mask_BL)
 
     def encode(self, prepared: Prepared) -> Tensor:
+        if self.states is not None:
+            return self.states.encode(prepared.ids_BL, prepared.mask_BL)
         return self.encoder.encode(prepared.ids_BL, prepared.mask_BL)
+
+
+class StateCache:
+    """States of whole captions, each encoded by itself: what else is in a batch, or in the cache, changes no bit."""
+
+    def __init__(self, encoder: FrozenT5, max_bytes: int) -> None:
+        self.encoder, self.max_bytes, self.num_bytes = encoder, max_bytes, 0
+        self.kept: OrderedDict[tuple[int, ...], Tensor] = OrderedDict()
+
+    def encode(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
+        """float32 [B, L, width]; zeros where the mask is False."""
+        rows = [ids[mask] for ids, mask in zip(ids_BL.cpu(), mask_BL.cpu(), strict=True)]
+        states = [self._find(row, ids_BL.device) if len(row) else None for row in rows]
+        encoded_BLE = torch.zeros(*ids_BL.shape, self.encoder.width, device=ids_BL.device)
+        for number, state in enumerate(states):
+            if state is not None:
+                encoded_BLE[number, : len(state)] = state
+        return encoded_BLE
+
+    def _find(self, ids_L: Tensor, device: torch.device) -> Tensor:
+        key = tuple(ids_L.tolist())
+        if key not in self.kept:
+            ids_1L = ids_L[None].to(device)
+            self.kept[key] = self.encoder.encode(ids_1L, torch.ones_like(ids_1L, dtype=torch.bool))[0].cpu()
+            self.num_bytes += self.kept[key].nbytes
+        self.kept.move_to_end(key)
+        state = self.kept[key]
+        while self.num_bytes > self.max_bytes:
+            _, dropped = self.kept.popitem(last=False)
+            self.num_bytes -= dropped.nbytes
+        return state.to(device)
 
 
 class FrozenT5:
@@ -46,6 +81,7 @@ class FrozenT5:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.width = _read_width(folder)
         self._tokenizer: Any = None
         self._model: Any = None
 

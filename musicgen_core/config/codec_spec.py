@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_core import native
+from musicgen_core.config.codec_channels import with_channels
 from musicgen_core.config.data import CodecConfig, CodecSpec, EncodecCodecConfig
 from musicgen_core.config.model import T5ConditionerConfig
+from musicgen_core.config.pattern import resolve_pattern
 from musicgen_core.config.root import RunConfig
 from musicgen_core.config.store import asset_name, read_license, read_lock, require_commercial, resolve_asset
 
@@ -36,7 +38,7 @@ def read_codec_spec(config: CodecConfig) -> tuple[CodecSpec, Path]:
     """Resolve a codec's config to (spec, folder).
 
     FileNotFoundError when the folder or a file of it is absent; ValueError when it holds another kind of codec, has no
-    safetensors weights, or is under a non-commercial licence that the config does not accept.
+    safetensors weights, has other channels, or is under a non-commercial licence that the config does not accept.
     """
     if isinstance(config, EncodecCodecConfig):
         folder = resolve_asset(config.path, config.revision, "codec.path")
@@ -53,7 +55,7 @@ def read_codec_spec(config: CodecConfig) -> tuple[CodecSpec, Path]:
             f"{folder / CONFIG_NAME}: model_type is {values.get('model_type')!r}, but codec.kind {config.kind} needs "
             f"{expected!r}; set codec.kind: {other}, or name another folder in codec.path"
         )
-    return read_codec_folder(folder), folder
+    return with_channels(read_codec_folder(folder), config.num_channels, folder), folder
 
 
 def check_fit(run: RunConfig, codec: CodecSpec) -> None:
@@ -65,6 +67,10 @@ def check_fit(run: RunConfig, codec: CodecSpec) -> None:
                 f"runs.{run.name}: model.{key} is {expected}, but codec {codec.name} has {actual}; "
                 f"set model.{key} to {actual} or null, or choose another codec"
             )
+    try:
+        resolve_pattern(run.model.pattern, codec)
+    except ValueError as error:
+        raise ValueError(f"runs.{run.name}: {error}") from None
     if isinstance(run.conditioner, T5ConditionerConfig):
         path, revision = run.conditioner.path, run.conditioner.revision
         if revision is None or asset_name(path, revision) not in read_lock():  # what is there, training checks itself

@@ -27,7 +27,8 @@ class CorpusConfig:
     """Tracks of one group never cross splits; tracks without that field are their own group."""
 
     weight: float = 1.0
-    """Relative weight of each of this corpus's tracks when segments are drawn for training."""
+    """Relative weight of each of this corpus's tracks when segments are drawn for training; a track's own `weight`,
+    from its sidecar or table, multiplies it."""
 
     num_buckets: int = 4
     """Shards the corpus is cut into; aim at 128-256 tracks each. Changing it re-does the corpus."""
@@ -66,6 +67,10 @@ class DataConfig:
 class AudioConfig:
     """How audio is prepared before it is tokenised. Rate and channels are the codec's."""
 
+    resampler: Literal["julius24", "hq"] = "julius24"
+    """`julius24` is AudioCraft's filter, so that codes are as AudioCraft would make them; `hq` keeps more treble and
+    lets through no aliases, at three times the filter's cost (docs/resampling.md)."""
+
     loudness_lufs: float | None = None
     """Integrated loudness every track is brought to; null: left as it is."""
 
@@ -85,6 +90,9 @@ class TinyCodecConfig:
     path: str | None = None
     """Folder written by `musicgen train-codec`; null: the shipped one."""
 
+    num_channels: Literal[1, 2] | None = None
+    """2 with a mono codec: left and right are coded apart, with twice the codebooks; null: the codec's own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncodecCodecConfig:
@@ -100,6 +108,9 @@ class EncodecCodecConfig:
 
     accept_noncommercial: bool = False
     """Must be true for weights under a non-commercial licence (facebook/encodec_32khz is CC-BY-NC-4.0)."""
+
+    num_channels: Literal[1, 2] | None = None
+    """2 with a mono codec: left and right are coded apart, with twice the codebooks; null: the codec's own."""
 
 
 CodecConfig = TinyCodecConfig | EncodecCodecConfig
@@ -134,6 +145,9 @@ class CodecSpec:
 
     hop_samples: int
     """Samples per frame of codes; frame rate = sample_rate_hz / hop_samples."""
+
+    interleaved: bool = False
+    """A mono codec codes each channel apart, and their codebooks alternate: L1, R1, L2, R2, ..."""
 
     @property
     def frame_rate_hz(self) -> float:

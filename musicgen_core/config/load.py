@@ -15,10 +15,14 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from musicgen_core.config.root import RootConfig, RunConfig
+from musicgen_core.config.sampling import check_sampling
 
 T = TypeVar("T")
 
 RUN_KEYS = ("seed", "corpora", "model", "conditioner", "training", "generation", "evaluation")
+FIELDS = ("key", "bpm", "genre", "moods", "instrument", "keywords", "title", "artist", "album", "name", "license")
+"""What of a track's metadata a model may be conditioned on: data/records.py, Music."""
+
 _WORDS = {"tuple_type": "expected a list", "dataclass_type": "expected keys and values"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -235,8 +239,25 @@ def _check_run(run: RunConfig, names: dict[str, str]) -> None:
         raise ConfigError(f"{names['training']}.micro_batch_size: {micro} must divide batch_size {training.batch_size}")
     if not 0 <= training.cfg_dropout <= 1:
         raise ConfigError(f"{names['training']}.cfg_dropout: {training.cfg_dropout} must lie between 0 and 1")
+    for name, value in asdict(training.words).items():
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{names['training']}.words.{name}: {value} must lie between 0 and 1")
+    for name, condition in model.conditions.items():
+        if condition.kind == "chroma":
+            raise ConfigError(
+                f"{names['model']}.conditions.{name}: a melody is not trained on, for token shards hold no audio; "
+                "leave it out (imported melody models do generate with it)"
+            )
+        if name not in FIELDS:
+            raise ConfigError(_unknown(f"{names['model']}.conditions", name, FIELDS, "field of a track's metadata"))
+        if not 0 <= condition.dropout <= 1:
+            raise ConfigError(f"{names['model']}.conditions.{name}.dropout: {condition.dropout} must lie in [0, 1]")
     if not 0 < training.min_segment_ratio <= 1:
         raise ConfigError(f"{names['training']}.min_segment_ratio: {training.min_segment_ratio} must lie in (0, 1]")
+    try:
+        check_sampling(training.sampling, run.corpora)
+    except ValueError as error:
+        raise ConfigError(f"{names['training']}.sampling.{error}") from None
     if run.generation.duration_sec <= 0 or run.generation.temperature < 0:
         raise ConfigError(f"{names['generation']}: duration_sec must be above 0 and temperature at least 0")
 

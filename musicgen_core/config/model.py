@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from musicgen_core.config.condition import ConditionConfig, Fusion
+from musicgen_core.config.pattern import DelayPatternConfig, PatternConfig
 
 SIZES: dict[str, tuple[int, int, int]] = {
     # dim, heads, layers; all but `tiny` are MusicGen's (AudioCraft config/model/lm/model_scale)
@@ -31,15 +34,19 @@ class ModelConfig:
     card: int | None = None
     """Expected entries per codebook; null: the codec's. A codec that differs is an error."""
 
-    delays: tuple[int, ...] | None = None
-    """Delay in frames of each codebook; null: 0, 1, 2, ..., K-1."""
+    pattern: PatternConfig = field(default_factory=DelayPatternConfig)
+    """Which step of the sequence holds which code."""
 
     dropout: float = 0.0
     """Dropout inside the transformer; MusicGen trains with 0."""
 
     mask_condition_padding: bool = True
     """Hide padded text positions from cross-attention, as transformers does. AudioCraft lets the model see them as
-    zeros; set false to continue weights that were trained so."""
+    zeros; set false to continue weights that were trained so. Padding in a prefix is always seen, as zeros."""
+
+    conditions: dict[str, ConditionConfig] = field(default_factory=dict)
+    """Conditions besides the words: the field of a track's metadata that each reads (`key`, `bpm`, `genre`, ...), or
+    `self_wav`, the melody of a recording."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -53,6 +60,9 @@ class LutConditionerConfig:
     """Words hashed into a learned look-up table; needs no download."""
 
     kind: Literal["lut"] = "lut"
+
+    fusion: Fusion = "cross"
+    """How the words enter the model; see config/condition.py."""
 
     num_bins: int = 1024
     """Rows of the table; two words share a row when their SHA-256 agree modulo this."""
@@ -70,6 +80,9 @@ class T5ConditionerConfig:
 
     kind: Literal["t5"]
 
+    fusion: Fusion = "cross"
+    """How the words enter the model; MusicGen's melody models `prepend`."""
+
     path: str
     """Local folder, or a hub id that `musicgen fetch` has resolved."""
 
@@ -78,6 +91,10 @@ class T5ConditionerConfig:
 
     max_tokens: int = 256
     """Longer captions are cut, and counted in the log."""
+
+    cache_mb: int = 0
+    """Memory for the encoder's states of captions seen before, the last used; 0: none. Each caption is then encoded by
+    itself, so that what the cache holds never changes a result."""
 
 
 ConditionerConfig = LutConditionerConfig | T5ConditionerConfig

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from musicgen_core.config.sampling import SamplingConfig
+from musicgen_core.config.words import WordsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,9 @@ class TrainingConfig:
 
     min_segment_ratio: float = 0.8
     """Share of a segment that must lie inside the track; the rest is padding, which carries no loss."""
+
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Which tracks segments come from."""
 
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
@@ -49,7 +55,10 @@ class TrainingConfig:
     """Steps between updates of the average."""
 
     cfg_dropout: float = 0.2
-    """Probability, per sample, that the caption is dropped (classifier-free guidance)."""
+    """Probability, per sample, that the caption and every other condition are dropped (classifier-free guidance)."""
+
+    words: WordsConfig = field(default_factory=WordsConfig)
+    """How captions are varied."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     """Compute type; weights and optimizer state stay fp32."""

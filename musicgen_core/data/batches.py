@@ -1,36 +1,39 @@
 """Batches of codes for training and validation, straight from the memory-mapped token shards.
 
 Which segment a sample is follows from (seed, epoch, index) alone: the state of a loader is one number, resuming costs
-nothing, and the global order is the same for any number of processes.
+nothing, and the global order is the same for any number of processes, workers and threads. The samples have no end, and
+a batch may run over the end of an epoch: no batch is short, and every process gets equally many.
 
     tracks = open_tracks([manifest_folder], [index_file], "train", codec_spec)
-    batches = TokenBatches(tracks, seed=0, batch_size=16, segment_frames=250, min_segment_ratio=0.8)
-    batch = next(batches)                       # batch.codes_BKT: int64 [16, K, 250]
-    state = batches.state_dict()                # {"next_sample": 16}
-    batches.load_state_dict(state)              # the next batch is the second one
+    dataset = TokenDataset(tracks, seed=0, batch_size=16, segment_frames=250, min_segment_ratio=0.8)
+    for batch in DataLoader(dataset, batch_size=None, num_workers=2):   # or: for batch in dataset
+        batch.codes_BKT                             # int64 [16, K, 250]; with pattern=..., also batch.sequence_BKS
+        batch.next_sample                           # dataset.seek(this) continues after the batch
 
-Legend: B batch, K codebooks, T frames.
+`TokenBatches(dataset)` reads ahead in a thread instead of in worker processes; the trainer uses that.
+
+Legend: B batch, K codebooks, T frames, S pattern steps.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
 
 from musicgen_core import native
 from musicgen_core.config.data import CodecSpec
-from musicgen_core.data.manifest import read_manifest
+from musicgen_core.config.sampling import SamplingConfig, check_sampling, normalise_mix
+from musicgen_core.data.ahead import ReadAhead
+from musicgen_core.data.tracks import TrackTable
 from musicgen_core.util.streams import SEGMENTS, VALID_SEGMENTS
-
-PREFETCHED_BATCHES = 2
 
 
 def count_segment_frames(segment_sec: float, codec: CodecSpec) -> int:
@@ -38,106 +41,10 @@ def count_segment_frames(segment_sec: float, codec: CodecSpec) -> int:
     return max(1, round(segment_sec * codec.frame_rate_hz))
 
 
-@dataclass(frozen=True)
-class TrackTable:
-    """The tracks of one split over all corpora, in the order of the manifests."""
+class StepTable(Protocol):
+    """What a loader needs of a codebook pattern; patterns/layout.py makes them."""
 
-    codec: CodecSpec
-    shards: list[native.TokenShards]
-    """One reader per corpus."""
-
-    shard_N: np.ndarray
-    """int64: which of `shards` holds the track."""
-
-    row_N: np.ndarray
-    """int64: the track's number inside that shard reader."""
-
-    num_frames_N: np.ndarray
-    """int64"""
-
-    weights_N: np.ndarray | None
-    """float64 relative weight of each track; None when all are equal."""
-
-    keys: list[str]
-    captions: list[str | None]
-
-    def read(self, tracks_B: np.ndarray, starts_B: np.ndarray, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Cut segments -> (codes_BKT uint16, `card` where a track has ended; valid frames of each, int64 [B])."""
-        card = self.codec.card
-        codes_BKT = np.full((len(tracks_B), self.codec.num_codebooks, num_frames), card, dtype=np.uint16)
-        num_valid_B = np.zeros(len(tracks_B), dtype=np.int64)
-        for number, shard in enumerate(self.shards):
-            here = np.flatnonzero(self.shard_N[tracks_B] == number)
-            if len(here):
-                rows = self.row_N[tracks_B[here]]
-                codes_BKT[here], num_valid_B[here] = shard.batch(rows, starts_B[here], num_frames, card)
-        return codes_BKT, num_valid_B
-
-
-def open_tracks(manifests: Sequence[Path], indexes: Sequence[Path], split: str, codec: CodecSpec) -> TrackTable:
-    """Open the tracks of a split: `manifests` are corpus folders with {split}.jsonl, `indexes` their token indexes.
-
-    Raises ValueError when the counts differ, when codes come from another codec than `codec`, when a track of a
-    manifest has no codes, or when the split is empty.
-    """
-    if len(manifests) != len(indexes) or not manifests:
-        raise ValueError(
-            f"{len(manifests)} manifest folders but {len(indexes)} token indexes; give one of each per corpus"
-        )
-    shards: list[native.TokenShards] = []
-    numbers: list[int] = []
-    rows: list[int] = []
-    num_frames: list[int] = []
-    weights: list[float] = []
-    keys: list[str] = []
-    captions: list[str | None] = []
-    for number, (folder, index) in enumerate(zip(manifests, indexes, strict=True)):
-        shard = native.TokenShards(index)
-        check_codec(shard, codec, index)
-        shards.append(shard)
-        frames_of_row = shard.num_frames
-        for record in read_manifest(Path(folder) / f"{split}.jsonl"):
-            try:
-                rows.append(shard.find(record.track))
-            except KeyError:
-                raise ValueError(
-                    f"{folder}/{split}.jsonl: track {record.track} ({record.path}) has no codes in {index}; "
-                    "tokenise the corpus again"
-                ) from None
-            numbers.append(number)
-            num_frames.append(int(frames_of_row[rows[-1]]))
-            keys.append(record.track)
-            captions.append(record.caption)
-            weights.append(float(record.weight if record.weight is not None else 1.0))
-    if not keys:
-        raise ValueError(
-            f"no track in the {split} split of {', '.join(str(folder) for folder in manifests)}: with too few groups "
-            "of tracks a split stays empty; add music, or group tracks one by one (corpora.*.group_by: track)"
-        )
-    return TrackTable(
-        codec=codec,
-        shards=shards,
-        shard_N=np.asarray(numbers, dtype=np.int64),
-        row_N=np.asarray(rows, dtype=np.int64),
-        num_frames_N=np.asarray(num_frames, dtype=np.int64),
-        weights_N=np.asarray(weights, dtype=np.float64) if len(set(weights)) > 1 else None,
-        keys=keys,
-        captions=captions,
-    )
-
-
-def check_codec(shard: native.TokenShards, codec: CodecSpec, index: Path) -> None:
-    """Raise ValueError unless the codes were made by this codec."""
-    if shard.codec_digest != codec.digest:
-        raise ValueError(
-            f"{index}: codes of codec {shard.codec_digest}, but the config's codec `{codec.name}` is {codec.digest}; "
-            "tokenise again with this codec, or name the codec that the codes were made with"
-        )
-    if shard.num_tracks and (shard.num_codebooks, shard.card) != (codec.num_codebooks, codec.card):
-        raise ValueError(
-            f"{index}: {shard.num_codebooks} codebooks of {shard.card} codes, but codec `{codec.name}` has "
-            f"{codec.num_codebooks} of {codec.card}; tokenise again"
-        )
+    def frame_KS(self, keep_only_valid: bool) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -154,6 +61,9 @@ class Batch:
     tracks: list[str]
     """Keys."""
 
+    lines: list[dict[str, Any]]
+    """Of the manifest: what else is known of each track."""
+
     epochs_B: np.ndarray
     indexes_B: np.ndarray
     """int64; with the seed, all that randomness may depend on."""
@@ -164,28 +74,51 @@ class Batch:
     digest: str
     """Of the global batch's (track, start) pairs: two runs that agree on it drew the same samples."""
 
+    next_sample: int
+    """Number of the sample after the global batch: the state of whoever has used this batch."""
+
+    sequence_BKS: Tensor | None = None
+    """int64: the codes laid out along the pattern's steps, cut for training; `card` where none stands. None when the
+    loader was given no pattern."""
+
     def split(self, size: int) -> Iterator[Batch]:
         """Cut into micro-batches of `size` samples."""
         for first in range(0, len(self.tracks), size):
             s = slice(first, first + size)
-            yield Batch(
-                self.codes_BKT[s],
-                self.mask_BT[s],
-                self.captions[s],
-                self.tracks[s],
-                self.epochs_B[s],
-                self.indexes_B[s],
-                self.global_num_valid,
-                self.digest,
+            yield dataclasses.replace(
+                self,
+                codes_BKT=self.codes_BKT[s],
+                mask_BT=self.mask_BT[s],
+                captions=self.captions[s],
+                tracks=self.tracks[s],
+                lines=self.lines[s],
+                epochs_B=self.epochs_B[s],
+                indexes_B=self.indexes_B[s],
+                sequence_BKS=None if self.sequence_BKS is None else self.sequence_BKS[s],
             )
 
+    def pin_memory(self) -> Batch:
+        """What DataLoader(pin_memory=True) calls."""
+        return dataclasses.replace(
+            self,
+            codes_BKT=self.codes_BKT.pin_memory(),
+            mask_BT=self.mask_BT.pin_memory(),
+            sequence_BKS=None if self.sequence_BKS is None else self.sequence_BKS.pin_memory(),
+        )
 
-class TokenBatches:
-    """Endless iterator over this process's share of each global batch, read ahead in a thread, in order.
+
+class TokenDataset(IterableDataset[Batch]):
+    """This process's share of each global batch, for a loop or for `DataLoader(dataset, batch_size=None)`.
 
     Sample number n of the run is sample (epoch, index) = divmod(n, number of tracks); the process takes its contiguous
-    share of the `batch_size` samples. The state counts batches handed out, not batches read ahead.
-    Raises ValueError when batch_size does not divide by world_size.
+    share of the `batch_size` samples. Workers of a DataLoader take turns, batch by batch, so that it gives the same
+    batches in the same order for any number of them.
+
+    `num_batches` ends the iteration, None never. `pattern` also lays the codes out along its steps. `pin_memory` writes
+    into page-locked memory, for `to(device, non_blocking=True)`. `num_threads` cut a batch's segments in parallel: for
+    shards on slow disks.
+
+    Raises ValueError when batch_size does not divide by world_size, or the sampling does not fit the corpora.
     """
 
     def __init__(
@@ -196,40 +129,108 @@ class TokenBatches:
         batch_size: int,
         segment_frames: int,
         min_segment_ratio: float,
+        sampling: SamplingConfig | None = None,
         rank: int = 0,
         world_size: int = 1,
+        num_batches: int | None = None,
+        pattern: StepTable | None = None,
+        pin_memory: bool = False,
+        num_threads: int = 1,
     ) -> None:
-        if batch_size % world_size:
+        if batch_size < 1 or batch_size % world_size:
             raise ValueError(f"a batch of {batch_size} segments does not divide over {world_size} processes")
-        self._tracks, self._seed, self._batch_size = tracks, seed, batch_size
-        self._segment_frames, self._min_segment_ratio = segment_frames, min_segment_ratio
+        sampling = sampling or SamplingConfig()
+        check_sampling(sampling, tracks.corpora)
+        mix = None if sampling.mix is None else normalise_mix(sampling.mix, tracks.corpora)
+        self.batch_size, self.num_batches = batch_size, num_batches
+        self._tracks, self._pin_memory, self._num_threads = tracks, pin_memory, num_threads
+        self._segment_frames = segment_frames
         share = batch_size // world_size
         self._share = slice(rank * share, (rank + 1) * share)
         self._next_sample = 0
-        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
-        self._ahead: deque[Future[Batch]] = deque()
+        options = {
+            "seed": seed,
+            "stream": SEGMENTS,
+            "sample_by": sampling.by,
+            "replacement": sampling.replacement,
+            "shares": None if mix is None else list(mix.values()),
+            "segment_frames": segment_frames,
+            "min_segment_ratio": min_segment_ratio,
+        }
+        self._sampler = tracks.sampler(**options)
+        self._layout = None if pattern is None else tracks.sampler(**options, frame_KS=pattern.frame_KS(True))
+
+    def read(self, first_sample: int) -> Batch:
+        """Draw the global batch that starts at this sample, and read this process's share of it."""
+        # Memory of its own for each batch, from torch's cache: whoever still holds an older batch keeps it unchanged.
+        codes_BKT = self._allocate(self._segment_frames)
+        drawn = self._sampler.batch(
+            first_sample, self.batch_size, codes_BKT.numpy(), share=self._share, num_threads=self._num_threads
+        )
+        sequence_BKS = None
+        if self._layout is not None:
+            sequence_BKS = self._allocate(self._layout.num_steps)
+            self._layout.cut(drawn[self._share], sequence_BKS.numpy(), num_threads=self._num_threads)
+        mask_BT = _mask_frames(drawn.num_valid[self._share], self._segment_frames)
+        mask_BT = mask_BT.pin_memory() if self._pin_memory else mask_BT
+        next_sample = first_sample + self.batch_size
+        return _make_batch(self._tracks, codes_BKT, sequence_BKS, mask_BT, drawn, self._share, next_sample)
+
+    def _allocate(self, length: int) -> Tensor:
+        shape = (self._share.stop - self._share.start, self._tracks.codec.num_codebooks, length)
+        return torch.empty(shape, dtype=torch.int64, pin_memory=self._pin_memory)
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        turn, num_turns = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        first = self._next_sample + turn * self.batch_size
+        number = turn
+        while self.num_batches is None or number < self.num_batches:
+            batch = self.read(first)
+            self._next_sample = batch.next_sample
+            yield batch
+            first += num_turns * self.batch_size
+            number += num_turns
+
+    def seek(self, next_sample: int) -> None:
+        """Continue with the batch that starts at this sample: `next_sample` of the batch used last."""
+        self._next_sample = next_sample
+
+    def state_dict(self) -> dict[str, int]:
+        """Where a plain loop over the dataset is. With workers, `next_sample` of the batch used last says it."""
+        return {"next_sample": self._next_sample}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.seek(state["next_sample"])
+
+
+class TokenBatches:
+    """Endless iterator over a dataset's batches, read ahead in a thread, in order.
+
+    The state counts batches handed out, not batches read ahead. Safe after fork.
+    """
+
+    def __init__(self, dataset: TokenDataset) -> None:
+        self._dataset = dataset
+        self._ahead = ReadAhead(dataset.read, step=dataset.batch_size)
+        self._next_sample = dataset.state_dict()["next_sample"]
 
     def __iter__(self) -> TokenBatches:
         return self
 
     def __next__(self) -> Batch:
-        while len(self._ahead) <= PREFETCHED_BATCHES:
-            first = self._next_sample + len(self._ahead) * self._batch_size
-            self._ahead.append(self._reader.submit(self._read, first))
-        batch = self._ahead.popleft().result()
-        self._next_sample += self._batch_size
+        batch = self._ahead.take(self._next_sample)
+        self._next_sample = batch.next_sample
         return batch
 
     def state_dict(self) -> dict[str, int]:
         return {"next_sample": self._next_sample}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self._drop_ahead()
         self._next_sample = state["next_sample"]
 
     def close(self) -> None:
-        self._drop_ahead()
-        self._reader.shutdown()
+        self._ahead.close()
 
     def __enter__(self) -> TokenBatches:
         return self
@@ -238,36 +239,6 @@ class TokenBatches:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _drop_ahead(self) -> None:
-        for future in self._ahead:
-            future.cancel()
-        self._ahead.clear()
-
-    def _read(self, first_sample: int) -> Batch:
-        """Draw the global batch that starts at this sample, and read this process's share of it."""
-        num_tracks = len(self._tracks.keys)
-        parts: list[tuple[np.ndarray, np.ndarray]] = []
-        samples_G = np.arange(first_sample, first_sample + self._batch_size, dtype=np.int64)
-        epochs_G, indexes_G = samples_G // num_tracks, samples_G % num_tracks
-        for epoch in range(int(epochs_G[0]), int(epochs_G[-1]) + 1):
-            indexes = indexes_G[epochs_G == epoch]
-            parts.append(self._draw(epoch, int(indexes[0]), len(indexes)))
-        tracks_G, starts_G = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return _cut(self._tracks, tracks_G, starts_G, epochs_G, indexes_G, self._share, self._segment_frames)
-
-    def _draw(self, epoch: int, first_index: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        return native.sample_segments(
-            self._seed,
-            epoch,
-            first_index,
-            count,
-            self._tracks.num_frames_N,
-            self._tracks.weights_N,
-            self._segment_frames,
-            self._min_segment_ratio,
-            SEGMENTS,
-        )
 
 
 def valid_batches(
@@ -279,44 +250,62 @@ def valid_batches(
     min_segment_ratio: float,
     rank: int = 0,
     world_size: int = 1,
+    pattern: StepTable | None = None,
 ) -> Iterator[Batch]:
     """Fixed validation segments: functions of their number alone, the same for each validation, run and world size.
 
     Every process gets equally many batches of `batch_size`, since each of them is a collective forward pass; samples
     beyond the last segment repeat segments with nothing valid, and so weigh nothing.
     """
-    tracks_G, starts_G = native.sample_segments(
-        0, 0, 0, num_segments, tracks.num_frames_N, None, segment_frames, min_segment_ratio, VALID_SEGMENTS
-    )
-    indexes_G = np.arange(num_segments, dtype=np.int64)
-    per_round = batch_size * world_size
+    options = {
+        "seed": 0,
+        "stream": VALID_SEGMENTS,
+        "sample_by": "track",
+        "epoch_samples": num_segments,
+        "segment_frames": segment_frames,
+        "min_segment_ratio": min_segment_ratio,
+    }
+    sampler = tracks.sampler(**options)
+    layout = None if pattern is None else tracks.sampler(**options, frame_KS=pattern.frame_KS(True))
+    drawn = sampler.draw(0, num_segments)
+    rows, per_round = (batch_size, tracks.codec.num_codebooks), batch_size * world_size
     for first in range(0, num_segments, per_round):
         numbers = np.arange(first + rank * batch_size, first + (rank + 1) * batch_size)
-        batch = _cut(
-            tracks, tracks_G, starts_G, np.zeros_like(indexes_G), indexes_G, numbers % num_segments, segment_frames
-        )
-        batch.mask_BT[torch.from_numpy(numbers >= num_segments)] = False
-        yield batch
+        share = numbers % num_segments
+        codes_BKT = torch.empty((*rows, segment_frames), dtype=torch.int64)
+        sampler.cut(drawn[share], codes_BKT.numpy())
+        sequence_BKS = None
+        if layout is not None:
+            sequence_BKS = torch.empty((*rows, layout.num_steps), dtype=torch.int64)
+            layout.cut(drawn[share], sequence_BKS.numpy())
+        mask_BT = _mask_frames(np.where(numbers < num_segments, drawn.num_valid[share], 0), segment_frames)
+        yield _make_batch(tracks, codes_BKT, sequence_BKS, mask_BT, drawn, share, first + per_round)
 
 
-def _cut(
+def _mask_frames(num_valid_B: np.ndarray, num_frames: int) -> Tensor:
+    return torch.from_numpy(np.arange(num_frames)[None] < num_valid_B[:, None])
+
+
+def _make_batch(
     tracks: TrackTable,
-    tracks_G: np.ndarray,
-    starts_G: np.ndarray,
-    epochs_G: np.ndarray,
-    indexes_G: np.ndarray,
+    codes_BKT: Tensor,
+    sequence_BKS: Tensor | None,
+    mask_BT: Tensor,
+    drawn: native.Segments,
     share: slice | np.ndarray,
-    segment_frames: int,
+    next_sample: int,
 ) -> Batch:
-    mine = tracks_G[share]
-    codes_BKT, num_valid_B = tracks.read(mine, starts_G[share], segment_frames)
+    lines = tracks.read_lines(drawn[share])
     return Batch(
-        codes_BKT=torch.from_numpy(codes_BKT.astype(np.int64)),
-        mask_BT=torch.from_numpy(np.arange(segment_frames)[None] < num_valid_B[:, None]),
-        captions=[tracks.captions[track] for track in mine],
-        tracks=[tracks.keys[track] for track in mine],
-        epochs_B=epochs_G[share],
-        indexes_B=indexes_G[share],
-        global_num_valid=np.minimum(tracks.num_frames_N[tracks_G] - starts_G, segment_frames),
-        digest=native.hash_bytes(tracks_G.tobytes() + starts_G.tobytes()),
+        codes_BKT=codes_BKT,
+        mask_BT=mask_BT,
+        captions=[line.get("caption") for line in lines],
+        tracks=[line["track"] for line in lines],
+        lines=lines,
+        epochs_B=drawn.epochs[share],
+        indexes_B=drawn.indexes[share],
+        global_num_valid=drawn.num_valid,
+        digest=native.hash_bytes(tracks.number(drawn).tobytes() + drawn.starts.tobytes()),
+        next_sample=next_sample,
+        sequence_BKS=sequence_BKS,
     )

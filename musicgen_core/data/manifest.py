@@ -85,7 +85,10 @@ def read_records(path: Path, kind: type[M]) -> list[M]:
 
 
 def join_record(track: TrackRecord, prepared: PreparedRecord, corpus: str, weight: float) -> ManifestRecord:
-    """Join what is said of a track with what was measured of it. Both must be of a used track."""
+    """Join what is said of a track with what was measured of it. Both must be of a used track.
+
+    `weight` is the corpus's; the track's own multiplies it.
+    """
     assert track.split is not None
     assert prepared.num_samples is not None
     assert prepared.duration_sec is not None
@@ -95,7 +98,7 @@ def join_record(track: TrackRecord, prepared: PreparedRecord, corpus: str, weigh
         duration=prepared.duration_sec,
         sample_rate=prepared.sample_rate_hz,
         amplitude=prepared.peak,
-        weight=weight,
+        weight=weight * (1.0 if track.weight is None else track.weight),
         info_path=None,
         title=track.title,
         artist=track.artist,

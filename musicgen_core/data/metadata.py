@@ -2,7 +2,7 @@
 
 The rules per field are those of AudioCraft's MusicInfo (audiocraft/data/music_dataset.py): empty strings and "None" are
 nothing; genre, name, instrument, key, moods and keywords are lower-cased; a key with a comma is nothing; a list given
-as one string is split on commas and white space. Missing fields are allowed here, and album and license are added.
+as one string is split on commas and white space. Missing fields are allowed here; album, license and weight are added.
 """
 
 from __future__ import annotations
@@ -100,10 +100,26 @@ def _normalise(name: str, value: Any) -> Any:
         except (TypeError, ValueError):
             return None
         return bpm if math.isfinite(bpm) else None
-    text = ", ".join(_text(name, v) for v in value) if isinstance(value, list) else _text(name, value)
+    if name == "weight":
+        return _weight(value)
+    words = [_text(name, word) for word in (value if isinstance(value, list) else [value])]
+    text = ", ".join(word for word in words if word)
+    if _is_nothing(text):  # a list of nothing
+        return None
     if name == "key":
         return None if "," in text else text.lower()
     return text.lower() if name in ("genre", "name", "instrument") else text
+
+
+def _weight(value: Any) -> float:
+    """What draws a track more or less often: a slip here would skew a run in silence, so it is an error."""
+    try:
+        weight = float(value)
+    except (TypeError, ValueError):
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"weight: expected a number of 0 or more, found {value!r}")
+    return weight
 
 
 def _text(name: str, value: Any) -> str:

@@ -89,4 +89,5 @@ def _make_track(record: InventoryRecord, music: Music, caption: str | None) -> T
         name=music.name,
         instrument=music.instrument,
         license=music.license,
+        weight=music.weight,
     )

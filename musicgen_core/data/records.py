@@ -45,6 +45,8 @@ class Music:
     name: str | None = None
     instrument: str | None = None
     license: str | None = None
+    weight: float | None = None
+    """How often segments of this track are drawn, relative to the corpus's others; None: 1."""
 
 
 MUSIC_FIELDS = tuple(f.name for f in fields(Music))
@@ -100,6 +102,7 @@ class TrackRecord(Record):
     name: str | None
     instrument: str | None
     license: str | None
+    weight: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

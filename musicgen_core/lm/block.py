@@ -18,9 +18,9 @@ from musicgen_core.lm.cache import Cache, LayerCache
 class Transformer(nn.Module):
     """Positions and layers."""
 
-    def __init__(self, dim: int, num_heads: int, num_layers: int, dropout: float) -> None:
+    def __init__(self, dim: int, num_heads: int, num_layers: int, dropout: float, cross: bool = True) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(TransformerLayer(dim, num_heads, dropout) for _ in range(num_layers))
+        self.layers = nn.ModuleList(TransformerLayer(dim, num_heads, dropout, cross) for _ in range(num_layers))
 
     def forward(
         self, x_BSD: Tensor, source_BLD: Tensor | None, mask_B11L: Tensor | None, cache: Cache | None = None
@@ -39,14 +39,18 @@ class Transformer(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Self-attention, cross-attention, feed-forward; each normalised first and added to its input."""
+    """Self-attention, cross-attention, feed-forward; each normalised first and added to its input.
 
-    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
+    A model without conditions for it (melody: all are prepended) has no cross-attention.
+    """
+
+    def __init__(self, dim: int, num_heads: int, dropout: float, cross: bool) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
         self.self_attn = SelfAttention(dim, num_heads, dropout)
-        self.norm_cross = nn.LayerNorm(dim)
-        self.cross_attention = CrossAttention(dim, num_heads, dropout)
+        if cross:
+            self.norm_cross = nn.LayerNorm(dim)
+            self.cross_attention = CrossAttention(dim, num_heads, dropout)
         self.norm2 = nn.LayerNorm(dim)
         self.linear1 = nn.Linear(dim, 4 * dim, bias=False)
         self.linear2 = nn.Linear(4 * dim, dim, bias=False)

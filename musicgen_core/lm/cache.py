@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 
@@ -16,21 +15,22 @@ class LayerCache:
 
     def __init__(self, max_steps: int) -> None:
         self.max_steps = max_steps
-        self.keys_BHSd: Tensor | None = None
-        self.values_BHSd: Tensor | None = None
+        self.both_2BHSd: Tensor | None = None
+        """Keys, then values."""
+
         self.cross: tuple[Tensor, Tensor] | None = None
 
     def append(self, keys_BHSd: Tensor, values_BHSd: Tensor, offset: int) -> tuple[Tensor, Tensor]:
         """Store new steps at `offset`; return all steps so far."""
         end = offset + keys_BHSd.shape[2]
         assert end <= self.max_steps
-        if self.keys_BHSd is None or self.values_BHSd is None:
+        if self.both_2BHSd is None:
             batch, heads, _, width = keys_BHSd.shape
-            self.keys_BHSd = keys_BHSd.new_empty(batch, heads, self.max_steps, width)
-            self.values_BHSd = torch.empty_like(self.keys_BHSd)
-        self.keys_BHSd[:, :, offset:end] = keys_BHSd
-        self.values_BHSd[:, :, offset:end] = values_BHSd
-        return self.keys_BHSd[:, :, :end], self.values_BHSd[:, :, :end]
+            self.both_2BHSd = keys_BHSd.new_empty(2, batch, heads, self.max_steps, width)
+        self.both_2BHSd[0, :, :, offset:end] = keys_BHSd
+        self.both_2BHSd[1, :, :, offset:end] = values_BHSd
+        keys, values = self.both_2BHSd[:, :, :, :end].unbind(0)
+        return keys, values
 
     def condition(self, project: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Keys and values of the condition, each [B, H, L, d]; `project` runs at the first call only."""
@@ -42,6 +42,10 @@ class LayerCache:
 class Cache:
     """State of one batch that is being generated. The condition of the first call holds for all."""
 
-    def __init__(self, num_layers: int, max_steps: int) -> None:
+    def __init__(self, num_layers: int, max_steps: int, num_valid_steps: int | None = None) -> None:
+        """max_steps: prefix and codes; num_valid_steps: what a stretched condition is stretched over."""
         self.layers = [LayerCache(max_steps) for _ in range(num_layers)]
+        self.max_steps = max_steps
+        self.num_valid_steps = num_valid_steps or max_steps
         self.num_steps = 0
+        self.num_codes_steps = 0

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from musicgen_core.lm.interchange import transformers_generates_alike
 from musicgen_core.lm.model import LanguageModel
 
 NUM_SHOWN = 50
 
 
-def write_card(model: LanguageModel, info: Mapping[str, Any]) -> str:
-    """Markdown; `info` is the contents of the export's config.json."""
+def write_card(model: LanguageModel, info: Mapping[str, Any], architecture: str, notes: Sequence[str]) -> str:
+    """Markdown; `info` is the contents of the export's config.json.
+
+    `architecture` is the class that loads transformers/, `notes` are what differs there.
+    """
     dim, num_heads, num_layers = model.config.shape
     codec, licenses = info["codec"], info["licenses"]
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -24,8 +27,8 @@ tags: [music, musicgen, text-to-audio]
 # A MusicGen model
 
 A transformer of {num_layers} layers, width {dim}, {num_heads} heads ({num_parameters:,} parameters) over
-{model.num_codebooks} codebooks of {model.card} entries with delays {list(model.delays)}, conditioned on text by
-`{info["conditioner"]["kind"]}`. Averaged (EMA) weights of step {info["step"]}; validation cross-entropy
+{model.num_codebooks} codebooks of {model.card} entries in {describe_pattern(model)}, conditioned on
+text by `{info["conditioner"]["kind"]}`. Averaged (EMA) weights of step {info["step"]}; validation cross-entropy
 {info["loss"]:.4f} nats per code.
 
 ## Load it
@@ -39,15 +42,15 @@ model, info = load_export("export")  # this folder
 codes_BKT = generate(model, ["a caption"], num_frames=400, config=GenerationConfig())
 ```
 
-`musicgen_core.codec.load.load_codec(folder).decode(codes_BKT)` turns codes into audio. `transformers/` holds the same
-language model for `transformers.MusicgenForCausalLM.from_pretrained`; the text conditioner's vectors go in as
-`encoder_hidden_states`{_mask_note(model)}.{_delay_note(model)}
+`musicgen_core.codec.load.load_codec("export/codec").decode(codes_BKT)` turns codes into audio.
 
+{_transformers_block(architecture)}
+{_list_notes(notes)}
 ## Codec
 
 `{codec["name"]}`, digest `{codec["digest"]}`: {codec["sample_rate_hz"]} Hz, {codec["num_channels"]} channel(s),
 {codec["num_codebooks"]} codebooks of {codec["card"]}, {codec["hop_samples"]} samples per frame. Codes of any other
-codec are noise to this model. The codec's weights are not in this folder and keep their own
+codec are noise to this model. A copy is in `codec/`; its weights keep their own
 licence{_codec_note(codec["name"])}.
 
 ## Training data
@@ -61,16 +64,34 @@ licence{_codec_note(codec["name"])}.
 {_attributions(info["attributions"])}"""
 
 
-def _mask_note(model: LanguageModel) -> str:
-    if model.config.mask_condition_padding:
-        return ", their mask as `encoder_attention_mask`"
-    return ", without a mask (this model was trained to see padding as zeros)"
+def describe_pattern(model: LanguageModel) -> str:
+    """The pattern in words: `pattern delay (delays 0 1 2 3)`."""
+    values = {key: value for key, value in asdict(model.config.pattern).items() if key != "kind" and value != 0}
+    shown = [f"{k} {' '.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in values.items()]
+    return f"pattern {model.config.pattern.kind}" + (f" ({', '.join(shown)})" if shown else "")
 
 
-def _delay_note(model: LanguageModel) -> str:
-    if transformers_generates_alike(model):
-        return ""
-    return "\nIts own `generate` does not know these delays: use it for logits only."
+def _transformers_block(architecture: str) -> str:
+    if architecture.endswith("ForCausalLM"):
+        return f"""\
+`transformers/` holds the language model alone, for `transformers.{architecture}.from_pretrained`; the conditioner's
+vectors go in as `encoder_hidden_states`, their mask as `encoder_attention_mask`.
+"""
+    return f"""\
+`transformers/` holds all of it for transformers, which needs nothing of this project:
+
+```python
+from transformers import AutoTokenizer, {architecture}
+
+model = {architecture}.from_pretrained("export/transformers")
+tokenizer = AutoTokenizer.from_pretrained("export/transformers")
+audio = model.generate(**tokenizer(["a caption"], padding=True, truncation=True, return_tensors="pt"))
+```
+"""
+
+
+def _list_notes(notes: Sequence[str]) -> str:
+    return "".join(f"- {note}\n" for note in notes) + ("\n" if notes else "")
 
 
 def _codec_note(name: str) -> str:

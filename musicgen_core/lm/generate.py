@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from musicgen_core import native
-from musicgen_core.conditioners.base import Condition
+from musicgen_core.conditioners.fuse import Fused
 from musicgen_core.config.evaluation import GenerationConfig
 from musicgen_core.lm.cache import Cache
-from musicgen_core.lm.model import LanguageModel
+from musicgen_core.lm.decode import Decoder
+from musicgen_core.lm.model import LanguageModel, Values
 from musicgen_core.lm.sampling import guide, sample_codes
 from musicgen_core.patterns.apply import deinterleave, interleave
 from musicgen_core.util.streams import GENERATION
@@ -24,18 +25,22 @@ from musicgen_core.util.streams import GENERATION
 @torch.no_grad()
 def generate(
     model: LanguageModel,
-    captions: Sequence[str | None],
+    captions: Sequence[Values],
     num_frames: int,
     config: GenerationConfig,
     on_step: Callable[[int, int], None] | None = None,
     first_sample: int = 0,
+    prompt_BKT: Tensor | None = None,
 ) -> Tensor:
     """Generate codes_BKT int64 in [0, card), one sample per caption; None is unconditional.
 
-    Sample `first_sample + b` draws from (config.seed, first_sample + b) alone: neither the batch it stands in nor the
-    number of frames asked for changes its draws. `on_step(done, total)` is called after each of the T + max delay
-    steps; what it raises ends the generation. The model's mode is restored. Raises ValueError for no caption, no frame
-    or a negative temperature.
+    A caption may be a mapping of every condition of the model, such as {"description": "...", "bpm": 120}.
+    `prompt_BKT`, int64 in [0, card), are the first frames of each sample: they stay as they are, and the rest of the
+    `num_frames` continues them. Sample `first_sample + b` draws from (config.seed, first_sample + b) alone: neither the
+    batch it stands in nor the number of frames asked for changes the draws of a step. `on_step(done, total)` is called
+    after each step of the pattern; what it raises ends the generation. The model's mode is restored.
+    Raises ValueError for no caption, no frame, more steps than a sequence may have, a negative temperature, or a prompt
+    that does not fit.
     """
     if not captions:
         raise ValueError("0 captions to generate from; give at least one, or None for an unconditional sample")
@@ -44,24 +49,47 @@ def generate(
     pattern = model.pattern(num_frames)
     device = next(model.parameters()).device
     guided = config.cfg_coef != 1 and any(caption is not None for caption in captions)
+    codes_BKT = _start_from(model, prompt_BKT, len(captions), num_frames).to(device)
+    num_known = 0 if prompt_BKT is None else prompt_BKT.shape[2]
+    unknown_KS = torch.from_numpy(pattern.frame_KS(keep_only_valid=False) >= num_known)
+    drawn_S, unknown_KS = unknown_KS.any(dim=0).tolist(), unknown_KS.to(device)
     was_training = model.training
     model.eval()
     try:
-        condition = _condition(model, captions, guided, device)
-        empty_BKT = torch.full((len(captions), model.num_codebooks, num_frames), model.special, device=device)
-        sequence_BKS, mask_KS = interleave(empty_BKT, pattern, model.special, keep_only_valid=False)
+        rows = [*captions, *([None] * len(captions) if guided else [])]
+        fused = _fuse(model, rows, device)
+        sequence_BKS, _ = interleave(codes_BKT, pattern, model.special, keep_only_valid=False)
         uniforms_SBK = draw_uniforms(config.seed, first_sample, sequence_BKS.shape, device)
-        cache = Cache(len(model.transformer.layers), pattern.num_steps - 1)
+        cache = Cache(len(model.transformer.layers), fused.num_prefix + pattern.num_steps - 1, pattern.num_valid_steps)
+        decode = Decoder(model, fused, cache, len(rows))
         for step in range(1, pattern.num_steps):
-            column_BK1 = sequence_BKS[:, :, step - 1 : step]
-            logits_BKC = _next_logits(model, column_BK1, condition, cache, guided, config.cfg_coef)
-            codes_BK = sample_codes(logits_BKC, uniforms_SBK[step], config)
-            sequence_BKS[:, :, step] = torch.where(mask_KS[:, step], codes_BK, model.special)
+            if drawn_S[step]:  # steps without anything to draw are read together with the next one that has
+                column_BKS = sequence_BKS[:, :, cache.num_codes_steps : step]
+                logits_BKC = _next_logits(decode, column_BKS, guided, config.cfg_coef)
+                codes_BK = sample_codes(logits_BKC, uniforms_SBK[step], config)
+                sequence_BKS[:, :, step] = torch.where(unknown_KS[:, step], codes_BK, sequence_BKS[:, :, step])
             if on_step is not None:
                 on_step(step, pattern.num_steps - 1)
     finally:
         model.train(was_training)
     codes_BKT, _ = deinterleave(sequence_BKS, pattern, model.special)
+    return codes_BKT
+
+
+def _start_from(model: LanguageModel, prompt_BKT: Tensor | None, batch: int, num_frames: int) -> Tensor:
+    """The prompt, and the special token in the frames after it. Raises ValueError for a prompt that does not fit."""
+    codes_BKT = torch.full((batch, model.num_codebooks, num_frames), model.special)
+    if prompt_BKT is None:
+        return codes_BKT
+    if prompt_BKT.ndim != 3 or prompt_BKT.shape[:2] != codes_BKT.shape[:2] or not 0 < prompt_BKT.shape[2] < num_frames:
+        raise ValueError(
+            f"the prompt is {list(prompt_BKT.shape)}; {batch} captions, {model.num_codebooks} codebooks and "
+            f"{num_frames} frames need [{batch}, {model.num_codebooks}, 1 to {num_frames - 1}]"
+        )
+    low, high = int(prompt_BKT.min()), int(prompt_BKT.max())
+    if low < 0 or high >= model.card:
+        raise ValueError(f"the prompt's codes lie in [{low}, {high}], the model's in [0, {model.card - 1}]")
+    codes_BKT[:, :, : prompt_BKT.shape[2]] = prompt_BKT
     return codes_BKT
 
 
@@ -73,21 +101,16 @@ def draw_uniforms(seed: int, first_sample: int, shape_BKS: Sequence[int], device
     return torch.from_numpy(np.stack(draws, axis=1)).view(num_steps, num_codebooks, batch).transpose(1, 2).to(device)
 
 
-def _condition(
-    model: LanguageModel, captions: Sequence[str | None], guided: bool, device: torch.device
-) -> Condition | None:
-    """Captions, followed by as many null rows when guided; None when there is nothing to condition on."""
-    if all(caption is None for caption in captions):
-        return None
-    rows = [*captions, *([None] * len(captions) if guided else [])]
-    return model.conditioner(model.conditioner.prepare(rows).to(device))
+def _fuse(model: LanguageModel, rows: Sequence[Values], device: torch.device) -> Fused:
+    """Conditions of the rows; nothing is encoded when there is nothing to condition on."""
+    if all(row is None for row in rows):
+        return model.fuse(None, len(rows))
+    return model.fuse({name: item.to(device) for name, item in model.prepare(rows).items()}, len(rows))
 
 
-def _next_logits(
-    model: LanguageModel, column_BK1: Tensor, condition: Condition | None, cache: Cache, guided: bool, cfg_coef: float
-) -> Tensor:
-    """Guided logits [B, K, C] of the step after `column_BK1`, in float32."""
+def _next_logits(decode: Decoder, column_BKS: Tensor, guided: bool, cfg_coef: float) -> Tensor:
+    """Guided logits [B, K, C] of the step after the new steps `column_BKS`, in float32."""
     if not guided:
-        return model(column_BK1, condition, cache)[:, :, -1].float()
-    conditional, unconditional = model(column_BK1.repeat(2, 1, 1), condition, cache)[:, :, -1].float().chunk(2)
+        return decode(column_BKS)
+    conditional, unconditional = decode(torch.cat([column_BKS, column_BKS])).chunk(2)
     return guide(conditional, unconditional, cfg_coef)

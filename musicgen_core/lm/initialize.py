@@ -38,7 +38,9 @@ def _fill(name: str, values: Tensor, generator: torch.Generator, model: Language
         if name.endswith("embed.weight"):
             values.normal_(generator=generator)
         else:
-            bound = 1 / math.sqrt(model.conditioner.output_proj.in_features)
+            projection = model.get_submodule(name.rpartition(".")[0])
+            assert isinstance(projection, nn.Linear)
+            bound = 1 / math.sqrt(projection.in_features)
             values.uniform_(-bound, bound, generator=generator)
     elif name.endswith("in_proj_weight"):
         bound = 1 / math.sqrt(values.shape[1])

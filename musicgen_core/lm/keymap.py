@@ -5,10 +5,9 @@ Transformers splits each fused `in_proj_weight` [3D, D] into q, k and v of [D, D
 
 from __future__ import annotations
 
-import re
-
-import torch
 from torch import Tensor
+
+from musicgen_core.util.keyrules import Rule, to_ours, to_theirs
 
 # (ours, transformers'); {n} is a number and is the same on both sides
 RENAMED: tuple[tuple[str, str], ...] = (
@@ -48,48 +47,33 @@ SPLIT: tuple[tuple[str, tuple[str, str, str]], ...] = (
     ),
 )
 
+# the composite model's projections: of the words, and of the melody
+PROJECTIONS: tuple[tuple[str, str], ...] = (
+    ("condition_provider.conditioners.description.output_proj.weight", "enc_to_dec_proj.weight"),
+    ("condition_provider.conditioners.description.output_proj.bias", "enc_to_dec_proj.bias"),
+    ("condition_provider.conditioners.self_wav.output_proj.weight", "audio_enc_to_dec_proj.weight"),
+    ("condition_provider.conditioners.self_wav.output_proj.bias", "audio_enc_to_dec_proj.bias"),
+)
+
 CONDITIONER_PREFIX = "condition_provider."
 """Our weights under this prefix belong to no part of MusicgenForCausalLM; they are left out of its state."""
 
+RULES: tuple[Rule, ...] = (*((ours, (theirs,)) for ours, theirs in RENAMED), *SPLIT)
+PROJECTION_RULES: tuple[Rule, ...] = tuple((ours, (theirs,)) for ours, theirs in PROJECTIONS)
+
 
 def to_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our state -> MusicgenForCausalLM's, without the conditioner. KeyError names a weight that has no counterpart."""
-    converted: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        if name.startswith(CONDITIONER_PREFIX):
-            continue
-        targets = next((found for ours, theirs in _RULES if (found := _match(name, ours, theirs))), None)
-        if targets is None:
-            raise KeyError(f"{name}: no counterpart in transformers' MusicgenForCausalLM")
-        converted.update(zip(targets, tensor.chunk(len(targets)), strict=True))
-    return {name: tensor.contiguous() for name, tensor in converted.items()}
+    """Our state -> MusicgenForCausalLM's, without the conditioners. KeyError names weights without a counterpart.
+
+    MusicgenMelodyForCausalLM has the same names, without cross-attention's.
+    """
+    decoder = {name: tensor for name, tensor in state.items() if not name.startswith(CONDITIONER_PREFIX)}
+    return to_theirs(decoder, RULES, "transformers' MusicgenForCausalLM")
 
 
 def from_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """MusicgenForCausalLM's state -> ours, without the conditioner. KeyError names every weight that is unknown.
+    """MusicgenForCausalLM's state -> ours, without the conditioners. KeyError names every weight that is unknown.
 
     A fused weight of which a part is missing is left out, to be named by the strict load.
     """
-    converted, used = {}, set()
-    for name in state:
-        for ours, theirs in _RULES:
-            if found := _match(name, theirs[0], (ours, *theirs)):
-                target, *parts = found
-                used |= set(parts)
-                if all(part in state for part in parts):
-                    converted[target] = torch.cat([state[part] for part in parts])
-    if unknown := sorted(set(state) - used):
-        raise KeyError(f"no counterpart here for {', '.join(unknown)}")
-    return converted
-
-
-_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (*((ours, (theirs,)) for ours, theirs in RENAMED), *SPLIT)
-
-
-def _match(name: str, template: str, targets: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The targets with the number that `name` has in the template's place; None when it does not fit."""
-    found = re.fullmatch(re.escape(template).replace(r"\{n\}", r"(\d+)"), name)
-    if found is None:
-        return None
-    number = found[1] if found.groups() else ""
-    return tuple(target.replace("{n}", number) for target in targets)
+    return to_ours(state, RULES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,19 @@ from torch import Tensor, nn
 
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.load import from_dict
-from musicgen_core.config.model import ConditionerConfig, ModelConfig
+from musicgen_core.config.model import ConditionerConfig, ModelConfig, T5ConditionerConfig
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.lm.model import LanguageModel, build_model
 from musicgen_core.util.atomic import write_json
 
 FORMAT = "musicgen_core"
-VERSION = 1
+VERSION = 2  # 1 had model.delays where 2 has model.pattern
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
+CODEC_NAME = "codec"
+TEXT_ENCODER_NAME = "text_encoder"
+WORDS_NAME = "words.txt"
+"""The words of the training's captions, one per line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,16 @@ def save_export(folder: Path, model: LanguageModel, train_config: TrainStageConf
 
     `extra` joins config.json (step, licences, ...). Raises ValueError naming weights that are not finite.
     """
+    training = {"training": asdict(train_config.training), "seed": train_config.seed}
+    if clash := sorted(set(training) & set(extra)):
+        raise ValueError(f"extra keys {clash} are the export's own; name them otherwise")
+    write_export(folder, model, train_config.conditioner, train_config.codec, {**training, **extra})
+
+
+def write_export(
+    folder: Path, model: LanguageModel, conditioner: ConditionerConfig, codec: CodecSpec, extra: Mapping[str, Any]
+) -> None:
+    """Write a model that may come from elsewhere; as `save_export`."""
     from safetensors.torch import save_file
 
     state = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -50,10 +64,8 @@ def save_export(folder: Path, model: LanguageModel, train_config: TrainStageConf
         "format": FORMAT,
         "version": VERSION,
         "model": asdict(model.config),
-        "conditioner": asdict(train_config.conditioner),
-        "codec": asdict(train_config.codec),
-        "training": asdict(train_config.training),
-        "seed": train_config.seed,
+        "conditioner": asdict(conditioner),
+        "codec": asdict(codec),
     }
     if clash := sorted(set(config) & set(extra)):
         raise ValueError(f"extra keys {clash} are the export's own; name them otherwise")
@@ -72,7 +84,7 @@ def load_export(folder: Path | str, device: torch.device | str = "cpu") -> tuple
     folder = Path(folder)
     info = _read_config(folder / CONFIG_NAME)
     parts = from_dict(_Parts, {key: info[key] for key in ("model", "conditioner", "codec")}, str(folder / CONFIG_NAME))
-    model = build_model(parts.model, parts.conditioner, parts.codec, device)
+    model = build_model(parts.model, _find_text_encoder(parts.conditioner, folder), parts.codec, device)
     path = folder / WEIGHTS_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{path}: absent; export the run again")
@@ -82,6 +94,18 @@ def load_export(folder: Path | str, device: torch.device | str = "cpu") -> tuple
         raise ValueError(f"{path}: damaged ({error}); export the run again") from None
     load_state(model, state, str(path))
     return model.eval(), info
+
+
+def codec_folder(folder: Path) -> Path | None:
+    """The export's own copy of its codec; None for an export of before there was one."""
+    path = Path(folder) / CODEC_NAME
+    return path if path.is_dir() else None
+
+
+def read_words(folder: Path) -> list[str]:
+    """The words that an export was trained on; empty where it does not say."""
+    path = Path(folder) / WORDS_NAME
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 def read_codec(info: Mapping[str, Any]) -> CodecSpec:
@@ -108,6 +132,15 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(state[name])
+
+
+def _find_text_encoder(conditioner: ConditionerConfig, folder: Path) -> ConditionerConfig:
+    """A text encoder inside the export is named relative to it."""
+    if isinstance(conditioner, T5ConditionerConfig) and conditioner.revision is None:
+        inside = folder / conditioner.path
+        if not Path(conditioner.path).is_absolute() and inside.is_dir():
+            return replace(conditioner, path=str(inside))
+    return conditioner
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Random numbers and segments as pure functions of (seed, epoch, index)."""
+"""Random numbers as pure functions of (seed, epoch, index)."""
 
 from __future__ import annotations
 
@@ -19,38 +19,3 @@ def uniform(seed: int, stream: int, epoch: int, indexes: ArrayLike, draw: int = 
     The upper 53 bits of the first word of the Philox block with key (seed, stream), counter (epoch, index, draw, 0).
     """
     return _rust_loader.uniform(seed, stream, epoch, np.ascontiguousarray(indexes, dtype=np.int64), draw)
-
-
-def sample_segments(
-    seed: int,
-    epoch: int,
-    first_index: int,
-    count: int,
-    num_frames: ArrayLike,
-    weights: ArrayLike | None,
-    segment_frames: int,
-    min_segment_ratio: float,
-    stream: int = 0,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draws segments `first_index .. first_index + count` of an epoch; each is a pure function of (seed, stream, epoch,
-    index), so any part can be drawn anywhere, in any order.
-
-    Args:
-        num_frames: frames of each track, int64 [tracks].
-        weights: relative chance of each track, float64 [tracks]; None for the same for all.
-        segment_frames: length of a segment.
-        min_segment_ratio: how much of a segment must lie inside its track, in [0, 1].
-
-    Returns:
-        tracks int64 [count] and starts int64 [count]: the track by word 0 of the Philox block (key (seed, stream),
-        counter (epoch, index, 0, 0)), the start by word 1, uniform in
-        [0, max(0, frames - ceil(segment_frames * min_segment_ratio))].
-
-    Raises:
-        ValueError: no tracks, negative frames or weights, weights that sum to 0.
-    """
-    num_frames = np.ascontiguousarray(num_frames, dtype=np.int64)
-    weights = None if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
-    return _rust_loader.sample_segments(
-        seed, epoch, first_index, count, num_frames, weights, segment_frames, min_segment_ratio, stream
-    )

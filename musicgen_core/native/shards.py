@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from musicgen_core import _rust_loader
 from musicgen_core.native.types import PathLike
@@ -82,27 +82,6 @@ class TokenShards:
         if num_frames is not None and num_frames < 0:
             raise ValueError(f"num_frames is {num_frames}; it must not be negative")
         return self._open.read(track, start, num_frames)
-
-    def batch(
-        self, tracks: ArrayLike, starts: ArrayLike, num_frames: int, fill: int
-    ) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
-        """Codes of many segments.
-
-        Args:
-            tracks, starts: int64 [B].
-            num_frames: T of every segment.
-            fill: code after a track's end; at most 65535.
-
-        Returns:
-            codes_BKT uint16, and int64 [B] the frames of each that are there.
-
-        Raises:
-            ValueError: no such track, a negative start, or lengths that differ.
-        """
-        if num_frames < 0 or not 0 <= fill <= 65535:
-            raise ValueError(f"num_frames {num_frames} must not be negative, fill {fill} must be in 0..65535")
-        tracks = np.ascontiguousarray(tracks, dtype=np.int64)
-        return self._open.batch(tracks, np.ascontiguousarray(starts, dtype=np.int64), num_frames, fill)
 
     def verify(self) -> None:
         """Reads every byte and compares all digests; ShardError names the shard, or the track, that is wrong."""

@@ -1,8 +1,8 @@
-"""Patterns applied to tensors: codes to the model's sequence and back, and logits to the codes they predict.
+"""Patterns applied to tensors: codes to the model's sequence and back, and which step predicts which code.
 
 `native.interleave` and `native.deinterleave` do the same to numpy arrays of codes; a test holds them equal.
 
-Legend: B batch, K codebooks, T frames, S steps, C cardinality.
+Legend: B batch, K codebooks, T frames, S steps.
 """
 
 from __future__ import annotations
@@ -35,19 +35,13 @@ def deinterleave(sequence_BKS: Tensor, pattern: Pattern, special: int) -> tuple[
     return sequence_BKS.gather(2, index_BKT).masked_fill(~mask_KT, special), mask_KT
 
 
-def align_logits(logits_BKSC: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
-    """Give each code the logits that predict it: those of the step before the one where it stands.
+def predicting_steps(pattern: Pattern, num_steps: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The step whose output predicts each code: the one before the step where the code stands.
 
-    logits_BKSC -> (logits_BKTC, NaN where there are none so that a masking mistake shows, mask_KT bool).
+    -> (step_KT int64, 0 where a sequence of `num_steps` has none; mask_KT bool, False there).
     """
-    step_KT, mask_KT = _code_tables(pattern, logits_BKSC.shape[2], logits_BKSC.device)
-    num_codebooks, num_frames = step_KT.shape
-    batch, _, num_steps, card = logits_BKSC.shape
-    first_K1 = torch.arange(num_codebooks, device=step_KT.device)[:, None] * num_steps
-    index_KT = first_K1 + (step_KT - 1).clamp(min=0)
-    flat = logits_BKSC.reshape(batch, num_codebooks * num_steps, card).index_select(1, index_KT.flatten())
-    logits_BKTC = flat.view(batch, num_codebooks, num_frames, card)
-    return logits_BKTC.masked_fill(~mask_KT[..., None], float("nan")), mask_KT
+    step_KT, mask_KT = _code_tables(pattern, num_steps, device)
+    return (step_KT - 1).clamp(min=0), mask_KT
 
 
 @lru_cache(maxsize=128)

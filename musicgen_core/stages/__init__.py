@@ -14,13 +14,13 @@ class Stage(NamedTuple):
 
 
 STAGES: dict[str, Stage] = {
-    "plan": Stage(1, "scan the corpora: every file is used, or rejected with a reason"),
+    "plan": Stage(2, "scan the corpora: every file is used, or rejected with a reason"),
     "resample": Stage(1, "decode one bucket to FLAC at the codec's rate, in a WebDataset tar"),
-    "manifest": Stage(1, "write train, valid, evaluate and generate JSONL of one corpus"),
+    "manifest": Stage(2, "write train, valid, evaluate and generate JSONL of one corpus"),
     "tokenize": Stage(1, "encode one bucket into codes, in a WebDataset tar"),
     "index": Stage(2, "index one corpus's token shards for random access"),
-    "train": Stage(1, "train one run; resumes by itself"),
-    "export": Stage(1, "write a trained model as safetensors and JSON"),
+    "train": Stage(2, "train one run; resumes by itself"),
+    "export": Stage(3, "write a trained model as safetensors and JSON"),
     "generate": Stage(1, "generate audio from prompts with an exported model"),
     "evaluate": Stage(1, "measure an exported model on held-out music"),
     "report": Stage(1, "write one self-contained HTML page about a run"),

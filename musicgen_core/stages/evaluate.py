@@ -63,8 +63,9 @@ def run(
     device = _device(config.evaluation.device)
     model, facts = load_export(export, device=str(device))
     folder = read_where(where).codec
-    codec = load_codec(folder, device=str(device))
-    check_codec(read_codec(facts), codec.spec, folder)
+    trained = read_codec(facts)
+    codec = load_codec(folder, str(device), trained.num_channels)
+    check_codec(trained, codec.spec, folder)
     shards = open_indexes(indexes, codec.spec.digest)
     segment_frames = max(1, round(config.segment_sec * codec.spec.frame_rate_hz))
     held_out = read_split(manifests, "evaluate")

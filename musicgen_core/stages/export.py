@@ -8,25 +8,33 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from musicgen_core.config.codec_channels import with_channels
+from musicgen_core.config.codec_spec import read_codec_folder, read_model_config
+from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.load import from_dict
 from musicgen_core.config.root import ExportStageConfig, TrainStageConfig
 from musicgen_core.data.manifest import ManifestRecord, read_manifest
+from musicgen_core.data.plan import read_where
 from musicgen_core.util.atomic import atomic_folder, write_text
 from musicgen_core.util.log import say
 
+SPLITS = ("train", "valid", "evaluate")
 NO_LICENSE = "not stated"
 
 
-def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], out: Path) -> None:
+def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], where: Path, out: Path) -> None:
     """Write `out` from the best averaged weights of `run_dir`; `manifests` are the corpus folders it was trained on.
 
-    Writes model.safetensors, config.json, README.md and transformers/, all or nothing. Raises FileNotFoundError when
-    the run has no checkpoint and ValueError when its weights do not fit its config.
+    Writes model.safetensors, config.json, README.md, codec/ and transformers/, all or nothing; `where` says where the
+    codec is. Raises FileNotFoundError when the run has no checkpoint, and ValueError when its weights do not fit its
+    config or the codec is not the one it was trained on.
     """
+    from musicgen_core.codec.files import copy_codec
+    from musicgen_core.layouts.text_encoder import vocabulary
+    from musicgen_core.layouts.transformers_write import save_for_transformers
     from musicgen_core.lm.card import write_card
-    from musicgen_core.lm.interchange import save_transformers
     from musicgen_core.lm.model import build_model
-    from musicgen_core.lm.weights import load_state, save_export
+    from musicgen_core.lm.weights import CODEC_NAME, WORDS_NAME, load_state, save_export
     from musicgen_core.train.checkpoint import load_best_weights
 
     trained = _read_train_config(run_dir / "config.json")
@@ -34,12 +42,21 @@ def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], out:
     model = build_model(trained.model, trained.conditioner, trained.codec)
     load_state(model, weights, str(run_dir))
     extra = {"step": best["step"], "loss": best["loss"], "weights": "ema", **_provenance(manifests)}
+    codec = _find_codec(trained.codec, read_where(where).codec)
+    words = vocabulary(_captions(manifests))
+    num_frames = max(1, round(trained.training.segment_sec * trained.codec.frame_rate_hz))
     with atomic_folder(out) as folder:
         save_export(folder, model, trained, extra)
-        info = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        write_text(folder / "README.md", write_card(model, info))
+        write_text(folder / WORDS_NAME, "".join(f"{word}\n" for word in words))
+        (folder / CODEC_NAME).mkdir()
+        copy_codec(codec, folder / CODEC_NAME)
         (folder / "transformers").mkdir()
-        save_transformers(folder / "transformers", model)
+        notes = save_for_transformers(folder / "transformers", model, codec, words, num_frames)
+        info = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        architecture = read_model_config(folder / "transformers")["architectures"][0]
+        write_text(folder / "README.md", write_card(model, info, architecture, notes))
+    for note in notes:
+        say(f"note: transformers/: {note}")
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     say(f"exported step {best['step']} ({num_parameters:,} parameters, {extra['tracks']} tracks) to {out}")
 
@@ -48,6 +65,23 @@ def _read_train_config(path: Path) -> TrainStageConfig:
     """The config that a run's config.json holds beside versions and digests."""
     raw = json.loads(path.read_text(encoding="utf-8"))
     return from_dict(TrainStageConfig, {item.name: raw[item.name] for item in fields(TrainStageConfig)})
+
+
+def _find_codec(trained: CodecSpec, folder: Path) -> Path:
+    """The codec's folder. ValueError unless it is the one whose codes the run was trained on."""
+    found = with_channels(read_codec_folder(folder), trained.num_channels, folder)
+    if found.digest != trained.digest:
+        raise ValueError(
+            f"the run was trained on codec {trained.name} with digest {trained.digest}, but {folder} has "
+            f"{found.digest}; set `codec` in config.yaml to the codec of the training"
+        )
+    return folder
+
+
+def _captions(manifests: list[Path]) -> list[str | None]:
+    """Of every split: held-out captions are prompts too."""
+    paths = [path for folder in manifests for path in sorted(folder.glob("*.jsonl")) if path.stem in SPLITS]
+    return [record.caption for path in paths for record in read_manifest(path)]
 
 
 def _provenance(manifests: list[Path]) -> dict[str, Any]:

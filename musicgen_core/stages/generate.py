@@ -39,17 +39,19 @@ class Request:
 def run(config: GenerateStageConfig, *, export: Path, prompts: list[Path], where: Path, out: Path) -> None:
     """Fill the folder `out` with NNN.wav (16 bit) and samples.json, all or nothing.
 
-    `prompts` are generate.jsonl files, whose captions follow those of the config; `where` says where the codec is.
-    Raises ValueError when that is not the codec the model was trained on, or what it decodes is not finite.
+    `prompts` are generate.jsonl files, whose captions follow those of the config; `where` says where the codec is when
+    the export carries none. Raises ValueError when that is not the codec the model was trained on, or what it decodes
+    is not finite.
     """
     from musicgen_core.codec.load import load_codec
-    from musicgen_core.lm.weights import load_export, read_codec
+    from musicgen_core.lm.weights import codec_folder, load_export, read_codec
 
     device = _device(config.generation.device)
     model, info = load_export(export, device)
-    folder = read_where(where).codec
-    codec = load_codec(folder, device)
-    check_codec(read_codec(info), codec.spec, folder)
+    folder = codec_folder(export) or read_where(where).codec
+    trained = read_codec(info)
+    codec = load_codec(folder, device, trained.num_channels)
+    check_codec(trained, codec.spec, folder)
     _warn_of_length(config.generation, info)
     requests = collect_requests(config.generation.prompts, prompts)
     with atomic_folder(out) as temporary:

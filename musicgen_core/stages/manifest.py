@@ -1,4 +1,4 @@
-"""Manifest: write train, valid, evaluate and generate JSONL of one corpus, and who was rejected."""
+"""Manifest: write train, valid, evaluate and generate JSONL of one corpus, tables of them, and who was rejected."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from musicgen_core.data.manifest import ManifestRecord, join_record, read_record
 from musicgen_core.data.placement import is_licensed
 from musicgen_core.data.records import PreparedRecord, TrackRecord
 from musicgen_core.data.splits import SPLITS
+from musicgen_core.data.tracks import write_track_list
 from musicgen_core.stages.plan import digest_metadata
 from musicgen_core.util.atomic import write_jsonl
 from musicgen_core.util.log import say
@@ -42,6 +43,7 @@ def run(config: ManifestStageConfig, *, metadata: Path, digest: str, audio: list
     _check(config, records, rejected)
     for split in SPLITS:
         write_jsonl(out / f"{split}.jsonl", [r.to_dict() for r in records if r.split == split])
+        write_track_list(out / f"{split}.jsonl")
     write_jsonl(out / "generate.jsonl", [r.to_dict() for r in _choose_prompts(records, config.num_prompts)])
     write_jsonl(out / "rejected.jsonl", sorted(rejected, key=lambda line: str(line["path"])))
 

@@ -52,7 +52,8 @@ def _load_codec(config: TokenizeStageConfig, folder: Path) -> Codec:
 
     from musicgen_core.codec.load import load_codec
 
-    codec = load_codec(folder, device="cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    codec = load_codec(folder, device, config.codec.num_channels)
     if codec.spec.digest != config.codec.digest:
         raise ValueError(
             f"{folder}: the codec changed since the plan (digest {codec.spec.digest}, planned {config.codec.digest}); "

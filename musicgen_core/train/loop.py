@@ -96,6 +96,7 @@ def _validate(run: Run, config: TrainStageConfig) -> None:
     t = config.training
     if run.ema.count == 0:  # before the first regular update the average is still the initialisation
         run.ema.update()
+    pattern = run.model.pattern(run.segment_frames)
     batches = valid_batches(
         run.valid_tracks,
         num_segments=t.num_valid_segments,
@@ -104,9 +105,10 @@ def _validate(run: Run, config: TrainStageConfig) -> None:
         min_segment_ratio=t.min_segment_ratio,
         rank=run.world.rank,
         world_size=run.world.size,
+        pattern=pattern,
     )
     with run.ema.swapped_in(run.objective):
-        loss_K = validate(run.objective, batches, run.model.pattern(run.segment_frames), run.world, t)
+        loss_K = validate(run.objective, batches, pattern, run.world, t)
     loss = float(loss_K.mean())
     if run.history:
         say(f"train: step {run.step}: validation loss {loss:.4f}  by codebook {' '.join(f'{x:.3f}' for x in loss_K)}")

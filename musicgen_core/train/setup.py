@@ -16,9 +16,12 @@ from torch.distributed.tensor import DTensor
 
 from musicgen_core import __version__
 from musicgen_core.config.root import TrainStageConfig
-from musicgen_core.data.batches import TokenBatches, TrackTable, count_segment_frames, open_tracks
+from musicgen_core.config.sampling import normalise_mix
+from musicgen_core.data.batches import TokenBatches, TokenDataset, count_segment_frames
+from musicgen_core.data.tracks import TrackTable, open_tracks
 from musicgen_core.lm.initialize import initialize
-from musicgen_core.lm.model import LanguageModel, build_model
+from musicgen_core.lm.model import LanguageModel, build_model, resolve_model
+from musicgen_core.patterns.layout import build_pattern
 from musicgen_core.train.checkpoint import Best, Checkpoints
 from musicgen_core.train.ema import Ema
 from musicgen_core.train.metrics import History
@@ -90,15 +93,19 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     checkpoints = Checkpoints(job.run_dir, world, t.keep_last)
     loaded = checkpoints.load_newest(model, optimizer, ema)
     step = loaded["step"] if loaded else 0
-    with TokenBatches(
+    dataset = TokenDataset(
         tracks,
         seed=config.seed,
         batch_size=t.batch_size,
         segment_frames=segment_frames,
         min_segment_ratio=t.min_segment_ratio,
+        sampling=t.sampling,
         rank=world.rank,
         world_size=world.size,
-    ) as batches:
+        pattern=model.pattern(segment_frames),
+        pin_memory=world.device.type == "cuda",
+    )
+    with TokenBatches(dataset) as batches:
         if loaded:
             batches.load_state_dict(loaded["data"])
         history = History(job.run_dir, step) if world.first else None
@@ -145,14 +152,14 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
             f"training.batch_size {t.batch_size} is not a multiple of {world.size * micro} = {world.size} processes x "
             f"micro-batches of {micro}; change training.batch_size, training.micro_batch_size or the processes"
         )
+    _check_pattern(job.config, segment_frames)
     for split in ("train", "valid"):
         tracks = open_tracks(job.manifests, job.indexes, split, job.config.codec)
-        longest = int(tracks.num_frames_N.max())
-        if longest < segment_frames:
-            rate = job.config.codec.frame_rate_hz
+        tracks.check()
+        if tracks.longest_sec < t.segment_sec:
             say(
-                f"train: warning: the longest track of the {split} split has {longest / rate:.1f} s, a segment "
-                f"{segment_frames / rate:.1f} s: every segment is padded; lower training.segment_sec"
+                f"train: warning: the longest track of the {split} split has {tracks.longest_sec:.1f} s, a segment "
+                f"{t.segment_sec:.1f} s: every segment is padded; lower training.segment_sec"
             )
     if t.warmup_steps >= t.steps:
         say(
@@ -160,6 +167,19 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
             "never comes down from its warm-up"
         )
     _write_config(job)
+
+
+def _check_pattern(config: TrainStageConfig, segment_frames: int) -> None:
+    """Refuse segments too long for a sequence, or so short that a codebook's first code falls behind their end."""
+    model = resolve_model(config.model, config.codec)
+    pattern = build_pattern(model.pattern, config.codec.num_codebooks, segment_frames)
+    untaught = [k for k, steps_T in enumerate(pattern.step_KT) if steps_T[0] >= pattern.num_valid_steps]
+    if untaught:
+        raise Refused(
+            f"a segment of {segment_frames} frames (training.segment_sec {config.training.segment_sec:g}) is "
+            f"too short for the pattern {model.pattern.kind}: codebooks {', '.join(map(str, untaught))} would "
+            "never be predicted; raise training.segment_sec or lower model.pattern.delays"
+        )
 
 
 def _write_config(job: TrainJob) -> None:
@@ -201,14 +221,17 @@ def _introduce(job: TrainJob, run: Run, tracks: TrackTable) -> None:
     total = sum(p.numel() for p in run.model.parameters())
     sharded = is_sharded(world, t)
     local = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in run.model.parameters())
-    hours = tracks.num_frames_N.sum() / config.codec.frame_rate_hz / 3600
     micro = t.micro_batch_size or t.batch_size // world.size
     rounds = t.batch_size // (micro * world.size)
     say(
         f"train: {config.model.size} model, {total / 1e6:.2f} M parameters"
         + (f", {local / 1e6:.2f} M of them on each process" if sharded else "")
-        + f"; {len(tracks.keys)} tracks, {hours:.2f} h; validation on {len(run.valid_tracks.keys)} tracks"
+        + f"; {tracks.num_tracks} tracks, {tracks.total_sec / 3600:.2f} h; "
+        + f"validation on {run.valid_tracks.num_tracks} tracks"
     )
+    if t.sampling.mix is not None:
+        shares = normalise_mix(t.sampling.mix, tracks.corpora)
+        say(f"train: segments by corpus: {', '.join(f'{name} {share:.1%}' for name, share in shares.items())}")
     machine = f"the CPU, threads: {job.num_threads}"
     if world.device.type == "cuda":
         machine = torch.cuda.get_device_name(world.device)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from musicgen_core.conditioners.base import Prepared
-from musicgen_core.conditioners.dropout import drop_captions
+from musicgen_core.conditioners.rows import Row, plain_rows, training_rows
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.batches import Batch
 from musicgen_core.lm.model import LanguageModel
@@ -36,9 +36,11 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, codes_BKT: Tensor, mask_BT: Tensor, prepared: Prepared) -> Tensor:
-        """-> cross-entropy sums, float32 [B, K]."""
-        predictions = self.model.compute_predictions(codes_BKT, prepared)
+    def forward(
+        self, sequence_BKS: Tensor, codes_BKT: Tensor, mask_BT: Tensor, prepared: dict[str, Prepared]
+    ) -> Tensor:
+        """`sequence_BKS` holds the same codes as `codes_BKT` -> cross-entropy sums, float32 [B, K]."""
+        predictions = self.model.predict(sequence_BKS, self.model.pattern(codes_BKT.shape[2]), prepared)
         return sum_losses(predictions.logits_BKTC, codes_BKT, predictions.mask_BKT & mask_BT[:, None])
 
 
@@ -83,16 +85,17 @@ def train_step(
     # Dropout inside the model, where configured, is a function of (seed, step, process): resuming needs no saved state.
     torch.manual_seed(int(np.random.SeedSequence([seed, step, world.rank]).generate_state(1, np.uint64)[0] >> 1))
     counts_K = count_valid(pattern, batch.global_num_valid)
-    captions = _drop_captions(batch, config.cfg_dropout, seed)
+    conditions = objective.model.config.conditions
+    rows = training_rows(
+        batch.lines, conditions, config.words, config.cfg_dropout, seed, batch.epochs_B, batch.indexes_B
+    )
     weights_K = (world.size / (counts_K * len(counts_K))).float().to(world.device)
     size = config.micro_batch_size or len(batch.tracks)
     sums = []
     for number, part in enumerate(batch.split(size)):
-        prepared = objective.model.conditioner.prepare(captions[number * size : (number + 1) * size])
+        prepared = _prepare(objective.model, rows[number * size : (number + 1) * size], world)
         with autocast(world, config):
-            sums_BK = objective(
-                part.codes_BKT.to(world.device), part.mask_BT.to(world.device), prepared.to(world.device)
-            )
+            sums_BK = objective(*_inputs(part, world), prepared)
         # Gradients are averaged over processes, hence the factor world.size in the weights.
         (sums_BK * weights_K).sum().backward()
         sums.append(sums_BK.detach())
@@ -124,9 +127,9 @@ def validate(
     totals_K = counts_K = None
     objective.eval()
     for batch in batches:
-        prepared = objective.model.conditioner.prepare(batch.captions).to(world.device)
+        prepared = _prepare(objective.model, plain_rows(batch.lines, objective.model.config.conditions), world)
         with autocast(world, config):
-            sums_BK = objective(batch.codes_BKT.to(world.device), batch.mask_BT.to(world.device), prepared)
+            sums_BK = objective(*_inputs(batch, world), prepared)
         part_K = sums_BK.double().sum(0)
         totals_K = part_K if totals_K is None else totals_K + part_K
         counts_K = count_valid(pattern, batch.global_num_valid)
@@ -140,12 +143,16 @@ def autocast(world: World, config: TrainingConfig) -> AbstractContextManager[Non
     return torch.autocast(world.device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
 
 
-def _drop_captions(batch: Batch, p: float, seed: int) -> list[str | None]:
-    captions: list[str | None] = []
-    for epoch in dict.fromkeys(batch.epochs_B.tolist()):  # ascending: a batch may run over the end of an epoch
-        here = np.flatnonzero(batch.epochs_B == epoch)
-        captions += drop_captions([batch.captions[i] for i in here], p, seed, epoch, batch.indexes_B[here])
-    return captions
+def _inputs(batch: Batch, world: World) -> tuple[Tensor, Tensor, Tensor]:
+    """Tensors of a batch as the objective takes them, on the world's device."""
+    assert batch.sequence_BKS is not None, "the loader must be given the model's pattern"
+    tensors = (batch.sequence_BKS, batch.codes_BKT, batch.mask_BT)  # pinned, so copied beside the device's work
+    sequence_BKS, codes_BKT, mask_BT = (tensor.to(world.device, non_blocking=True) for tensor in tensors)
+    return sequence_BKS, codes_BKT, mask_BT
+
+
+def _prepare(model: LanguageModel, rows: list[Row], world: World) -> dict[str, Prepared]:
+    return {name: prepared.to(world.device) for name, prepared in model.prepare(rows).items()}
 
 
 def _full(norm: Tensor) -> Tensor:

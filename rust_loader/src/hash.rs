@@ -33,6 +33,14 @@ pub fn of_file(path: &Path, interrupt: Interrupt<'_>) -> Result<Digest> {
     }
 }
 
+/// Of the first bytes of a file.
+pub fn of_start(path: &Path, num_bytes: u64) -> Result<Digest> {
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut hasher = blake3::Hasher::new();
+    std::io::copy(&mut file.take(num_bytes), &mut hasher).map_err(|e| Error::io(path, e))?;
+    Ok(shorten(hasher.finalize()))
+}
+
 /// One result per path, in order, on a pool of this call's own (a global one would not survive a fork).
 pub fn of_files(paths: &[PathBuf], num_threads: usize, interrupt: Interrupt<'_>) -> Result<Vec<Result<Digest>>> {
     if num_threads > MAX_THREADS {

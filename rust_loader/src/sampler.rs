@@ -1,7 +1,15 @@
 //! Random numbers that are a pure function of what they are for: Philox4x64-10 (Salmon et al., SC'11), the generator of
-//! `numpy.random.Philox`, keyed by (seed, stream) and counted by (epoch, index, draw, 0).
+//! `numpy.random.Philox`, keyed by (seed, stream). A counter is (epoch, index, draw, domain); domain 0 is for draws.
 
-use crate::error::{Error, Result};
+/// Counter domains: the last word of every counter.
+const DRAWS: u64 = 0;
+/// Which corpus fills which slot of a block of a mix.
+pub const SLOTS: u64 = 1;
+/// Plus a number: the order of the tracks of that population.
+pub const ORDER: u64 = 2;
+
+/// Rounds of the Feistel network; Black and Rogaway use 3, numbers of few bits need more.
+const ROUNDS: u64 = 8;
 
 pub fn philox(key: [u64; 2], counter: [u64; 4]) -> [u64; 4] {
     const MULTIPLIERS: [u64; 2] = [0xD2E7_470E_E14C_6C93, 0xCA5A_8263_9512_1157];
@@ -27,84 +35,41 @@ pub fn below(word: u64, n: u64) -> u64 {
     wide(word, n).1
 }
 
+/// The block (epoch, index, 0, 0): what is drawn for one sample.
+pub fn sample_block(key: [u64; 2], epoch: u64, index: u64) -> [u64; 4] {
+    philox(key, [epoch, index, 0, DRAWS])
+}
+
 /// First words of the blocks (epoch, index, draw, 0) as numbers in [0, 1).
 pub fn uniform(seed: u64, stream: u64, epoch: u64, indexes: &[i64], draw: u64) -> Vec<f64> {
-    indexes.iter().map(|&index| unit(philox([seed, stream], [epoch, index as u64, draw, 0])[0])).collect()
+    indexes.iter().map(|&index| unit(philox([seed, stream], [epoch, index as u64, draw, DRAWS])[0])).collect()
 }
 
-/// How segments are drawn from tracks.
-pub struct SegmentSampler<'a> {
-    pub num_frames: &'a [i64],
-    pub weights: Option<&'a [f64]>,
-    pub segment_frames: u64,
-    pub min_segment_ratio: f64,
-}
-
-impl SegmentSampler<'_> {
-    /// (track, start) of samples `first_index .. first_index + count`. Word 0 of block (epoch, index, 0, 0) chooses the
-    /// track, word 1 the start in [0, max(0, frames - ceil(segment * ratio))].
-    pub fn draw(
-        &self,
-        seed: u64,
-        stream: u64,
-        epoch: u64,
-        first_index: u64,
-        count: usize,
-    ) -> Result<(Vec<i64>, Vec<i64>)> {
-        let cumulative = self.check()?;
-        let needed = (self.segment_frames as f64 * self.min_segment_ratio - 1e-9).ceil().max(0.0) as u64;
-        let draw = |i: usize| {
-            let [track_word, start_word, ..] =
-                philox([seed, stream], [epoch, first_index.wrapping_add(i as u64), 0, 0]);
-            let track = match &cumulative {
-                None => below(track_word, self.num_frames.len() as u64) as usize,
-                Some(cumulative) => choose(cumulative, unit(track_word)),
-            };
-            let last_start = (self.num_frames[track] as u64).saturating_sub(needed);
-            (track as i64, below(start_word, last_start + 1) as i64)
-        };
-        Ok((0..count).map(draw).unzip())
+/// Where the epoch's permutation of 0..n puts `index` (below n), in O(1).
+///
+/// An alternating Feistel network over the cells of an a x b grid, a = ceil(sqrt(n)), b = ceil(n / a), walked along its
+/// cycle until it is back among the first n (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002).
+/// Round r moves one coordinate by a random number keyed with the other: word 0 of block (epoch, other, r, domain).
+pub fn permute(key: [u64; 2], domain: u64, epoch: u64, index: u64, n: u64) -> u64 {
+    assert!(index < n);
+    let root = n.isqrt();
+    let a = if root * root < n { root + 1 } else { root };
+    let b = n.div_ceil(a);
+    let mut cell = index;
+    loop {
+        let (mut row, mut column) = (cell / b, cell % b);
+        for round in 0..ROUNDS {
+            if round % 2 == 0 {
+                row = (row + below(philox(key, [epoch, column, round, domain])[0], a)) % a;
+            } else {
+                column = (column + below(philox(key, [epoch, row, round, domain])[0], b)) % b;
+            }
+        }
+        cell = row * b + column;
+        if cell < n {
+            return cell;
+        }
     }
-
-    /// Checks the tracks; cumulative weights when there are weights.
-    fn check(&self) -> Result<Option<Vec<f64>>> {
-        if self.num_frames.is_empty() {
-            return Err(Error::value("no tracks to draw from"));
-        }
-        if let Some(track) = self.num_frames.iter().position(|&n| n < 0) {
-            return Err(Error::value(format!("track {track} has {} frames", self.num_frames[track])));
-        }
-        if !(0.0..=1.0).contains(&self.min_segment_ratio) {
-            return Err(Error::value(format!("min_segment_ratio is {}; it must be in [0, 1]", self.min_segment_ratio)));
-        }
-        let Some(weights) = self.weights else { return Ok(None) };
-        if weights.len() != self.num_frames.len() {
-            let message = format!("{} weights for {} tracks", weights.len(), self.num_frames.len());
-            return Err(Error::value(message));
-        }
-        if let Some(track) = weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
-            return Err(Error::value(format!("weight of track {track} is {}; it must be >= 0", weights[track])));
-        }
-        let mut sum = 0.0;
-        let cumulative: Vec<f64> = weights
-            .iter()
-            .map(|w| {
-                sum += w;
-                sum
-            })
-            .collect();
-        if !(sum.is_finite() && sum > 0.0) {
-            return Err(Error::value(format!("the weights sum to {sum}; at least one must be positive")));
-        }
-        Ok(Some(cumulative))
-    }
-}
-
-/// First track whose cumulative weight exceeds u * total; one of weight 0 is never chosen.
-fn choose(cumulative: &[f64], u: f64) -> usize {
-    let total = cumulative[cumulative.len() - 1];
-    let at = cumulative.partition_point(|&sum| sum <= u * total);
-    if at < cumulative.len() { at } else { cumulative.partition_point(|&sum| sum < total) }
 }
 
 /// (low, high) halves of the 128-bit product.
@@ -131,9 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn ends_of_the_weighted_choice() {
-        assert_eq!(choose(&[0.0, 1.0, 1.0], 0.0), 1);
-        assert_eq!(choose(&[0.0, 1.0, 1.0], 1.0), 1);
-        assert_eq!(choose(&[0.5, 0.5, 1.0], 0.5), 2);
+    fn permutations_reach_every_place_once() {
+        for n in (1..60).chain([99, 100, 101, 1000, 1025]) {
+            let mut places: Vec<u64> = (0..n).map(|index| permute([3, 1], ORDER, 9, index, n)).collect();
+            places.sort_unstable();
+            assert!(places.into_iter().eq(0..n), "{n}");
+        }
     }
 }

@@ -221,7 +221,7 @@ pub fn map_file(path: &Path) -> Result<Mmap> {
 }
 
 /// Beside the target, flushed, renamed.
-fn write_atomically(out: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub fn write_atomically(out: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let name = out.file_name().ok_or(std::io::ErrorKind::InvalidInput)?.to_string_lossy();
     let temporary = out.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let written = File::create(&temporary).and_then(|mut file| {

@@ -33,7 +33,8 @@ impl TokenShards {
         let map = map_file(path)?;
         let header = Header::parse(&map).map_err(|message| Error::shard(path, message))?;
         let content = map.len() - END_BYTES; // a header is longer than that
-        if hash::of_bytes(&map[..content]) != map[content..] {
+        // Read, not mapped: a million records then leave no pages in this process's memory.
+        if hash::of_start(path, content as u64)? != map[content..] {
             let message = "does not match the digest at its end: truncated or damaged; build the index again";
             return Err(Error::shard(path, message));
         }
@@ -79,20 +80,39 @@ impl TokenShards {
         Record::parse(&self.map[begin..begin + RECORD_BYTES])
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Number of the track with this key.
     pub fn find(&self, key: &str) -> Result<usize> {
-        let missing = || Error::Key { name: self.path.display().to_string(), key: key.to_owned() };
-        let wanted: Digest = hash::parse_hex(key).ok_or_else(missing)?;
+        let row = hash::parse_hex(key).and_then(|key| self.row(&key));
+        row.ok_or_else(|| Error::Key { name: self.path.display().to_string(), key: key.to_owned() })
+    }
+
+    /// Number of the track with this key, by binary search.
+    pub fn row(&self, key: &Digest) -> Option<usize> {
         let (mut low, mut high) = (0, self.num_tracks());
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.record(middle).key.cmp(&wanted) {
-                std::cmp::Ordering::Equal => return Ok(middle),
+            match self.key(middle).cmp(&key[..]) {
+                std::cmp::Ordering::Equal => return Some(middle),
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
             }
         }
-        Err(missing())
+        None
+    }
+
+    fn key(&self, track: usize) -> &[u8] {
+        let begin = HEADER_BYTES + track * RECORD_BYTES;
+        &self.map[begin..begin + 16]
+    }
+
+    /// The bytes of a track's codes, little-endian u16 [K, frames], and its frames.
+    pub fn track_codes(&self, track: i64) -> Result<(&[u8], usize)> {
+        let record = self.checked(track)?;
+        Ok((self.codes(track as usize, &record)?, record.num_frames as usize))
     }
 
     /// Frames of a track from `start` to its end.

@@ -13,6 +13,7 @@ import torch
 from ranks import run_ranks, start_ranks
 from token_corpus import tiny_config, write_corpus
 
+from musicgen_core.config.pattern import CoarseFirstPatternConfig
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.stages.train import run
 from musicgen_core.train.checkpoint import load_best_weights
@@ -61,6 +62,18 @@ def test_two_processes_equal_one(
     said = (tmp_path / "log.0").read_text()
     assert ("0.03 M of them on each process" in said) == ("sharding" not in options)
     assert (tmp_path / "log.1").read_text() == ""
+
+
+def test_another_pattern_over_padded_segments(tmp_path: Path) -> None:
+    """Every codebook's loss is normalised by its own number of codes in the global batch."""
+    short = write_corpus(tmp_path, num_frames=20)
+    pattern = CoarseFirstPatternConfig(kind="coarse_first", delays=(0, 1, 2))
+    options = {"segment_sec": 0.5, "min_segment_ratio": 0.1, "steps": 6, "micro_batch_size": 1}
+    config = tiny_config({"pattern": pattern}, **options)
+    run(config, manifests=[short[0]], indexes=[short[1]], run_dir=tmp_path / "one")
+    job = make_job(short, tmp_path / "two", config)
+    assert run_ranks(2, run_rank, (job,), tmp_path / "log") == [0, 0]
+    assert_same_run(job.run_dir, tmp_path / "one")
 
 
 def test_bf16_shards_stay_near_one_process(corpus: tuple[Path, Path], tmp_path: Path) -> None:

@@ -73,21 +73,6 @@ def test_round_trip(index):
     tokens.verify()
 
 
-def test_batch(index):
-    tokens = native.TokenShards(index)
-    tracks, starts = [3, 3, 20, 0], [0, 40, 1000, 5]
-    batch_BKT, num_valid_B = tokens.batch(tracks, starts, 32, fill=CARD)
-    assert batch_BKT.dtype == np.uint16
-    for b, (track, start) in enumerate(zip(tracks, starts, strict=True)):
-        expected = tokens.read(track, start, 32)
-        assert num_valid_B[b] == expected.shape[1]
-        np.testing.assert_array_equal(batch_BKT[b, :, : expected.shape[1]], expected)
-        assert (batch_BKT[b, :, expected.shape[1] :] == CARD).all()
-    empty, none = tokens.batch([], [], 32, fill=0)
-    assert (empty.shape, none.shape) == ((0, 4, 32), (0,))
-    assert tokens.batch([1], [2], 0, fill=0)[0].shape == (1, 4, 0)
-
-
 def test_layout_is_the_documented_one(index):
     data = index.read_bytes()
     magic, version, num_shards, num_tracks, num_codebooks, card, codec = struct.unpack_from("<8sIIQII32s", data)
@@ -155,15 +140,11 @@ def test_arguments(index):
         tokens.find("f" * 32)
     with pytest.raises(KeyError):
         tokens.find("not a key")
-    for call in (lambda: tokens.read(30), lambda: tokens.read(-1), lambda: tokens.batch([30], [0], 5, fill=0)):
+    for call in (lambda: tokens.read(30), lambda: tokens.read(-1)):
         with pytest.raises(ValueError, match="of 30"):
             call()
     with pytest.raises(ValueError, match="start is -2"):
         tokens.read(0, -2)
-    with pytest.raises(ValueError, match="2 tracks and 1 starts"):
-        tokens.batch([1, 2], [0], 5, fill=0)
-    with pytest.raises(ValueError, match="too large"):
-        tokens.batch([1], [0], 1 << 40, fill=0)
     with pytest.raises(FileNotFoundError):
         native.TokenShards(index.parent / "no.bin")
 

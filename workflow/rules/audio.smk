@@ -35,6 +35,7 @@ rule manifest:
             results=RESULTS,
             name=["train", "valid", "evaluate", "generate", "rejected"],
         ),
+        expand("{results}/manifest/{{corpus}}/{split}.tracks", results=RESULTS, split=["train", "valid", "evaluate"]),
     log:
         f"{RESULTS}/logs/manifest/{{corpus}}.log",
     params:

@@ -131,9 +131,9 @@ def manifest_folders(wildcards) -> list[str]:
     return [f"{RESULTS}/manifest/{corpus}" for corpus in RUNS[wildcards.run].corpora]
 
 
-def manifests(*splits: str):
-    """Input function: manifests of a run's corpora."""
-    return lambda wildcards: [f"{folder}/{split}.jsonl" for folder in manifest_folders(wildcards) for split in splits]
+def manifests(*splits: str, ending: str = ".jsonl"):
+    """Input function: manifests of a run's corpora, or the tables beside them."""
+    return lambda wildcards: [f"{folder}/{split}{ending}" for folder in manifest_folders(wildcards) for split in splits]
 
 
 def indexes(wildcards) -> list[str]:

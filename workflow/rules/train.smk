@@ -6,6 +6,7 @@ rule train_run:
     localrule: True
     input:
         manifests=manifests("train", "valid"),
+        tracks=manifests("train", "valid", ending=".tracks"),
         indexes=indexes,
         shards=buckets(TOKENS_DIR, ".tar"),
     output:
@@ -52,10 +53,11 @@ rule export:
         version=STAGES["export"].version,
         manifests=manifest_folders,
         run_dir=f"{RUNS_DIR}/{{run}}",
+        where=WHERE,
         out=f"{RUNS_DIR}/{{run}}/export",
     resources:
         mem_mb=8000,
         runtime=60,
     shell:
         "musicgen export --config {params.config:q} --run-dir {params.run_dir:q} --manifests {params.manifests:q} "
-        "--out {params.out:q} 2>&1 | tee -i {log:q}"
+        "--where {params.where:q} --out {params.out:q} 2>&1 | tee -i {log:q}"

@@ -1,6 +1,8 @@
 //! The binding: arguments parsed once, the GIL released around everything that takes time, one mapping of errors.
 
 mod audio;
+mod batches;
+mod pattern;
 mod tokens;
 
 use std::sync::Mutex;
@@ -115,17 +117,22 @@ fn _rust_loader(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(audio::decode_segment, m)?)?;
     m.add_function(wrap_pyfunction!(audio::mix_to_mono, m)?)?;
     m.add_function(wrap_pyfunction!(audio::resample, m)?)?;
+    m.add_function(wrap_pyfunction!(audio::read_audio_segment, m)?)?;
+    m.add_function(wrap_pyfunction!(audio::kernel_targets, m)?)?;
+    m.add_function(wrap_pyfunction!(audio::use_kernel_target, m)?)?;
     m.add_function(wrap_pyfunction!(audio::measure, m)?)?;
     m.add_function(wrap_pyfunction!(audio::sound_bounds, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::hash_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::hash_file, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::hash_files, m)?)?;
-    m.add_function(wrap_pyfunction!(tokens::interleave, m)?)?;
-    m.add_function(wrap_pyfunction!(tokens::deinterleave, m)?)?;
+    m.add_function(wrap_pyfunction!(pattern::interleave, m)?)?;
+    m.add_function(wrap_pyfunction!(pattern::deinterleave, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::philox_raw, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::uniform, m)?)?;
-    m.add_function(wrap_pyfunction!(tokens::sample_segments, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::write_token_index, m)?)?;
     m.add_function(wrap_pyfunction!(panic_for_tests, m)?)?;
-    m.add_class::<tokens::TokenShards>()
+    m.add_function(wrap_pyfunction!(batches::write_track_list, m)?)?;
+    m.add_class::<tokens::TokenShards>()?;
+    m.add_class::<batches::TrackList>()?;
+    m.add_class::<batches::TokenSampler>()
 }

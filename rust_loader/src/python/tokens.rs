@@ -1,19 +1,15 @@
 //! Tokens, sampling and digests: numpy in, numpy out. Documented in musicgen_core/native/.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use numpy::{
-    Element, IntoPyArray, PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray3, PyUntypedArrayMethods,
-};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::{array2, array3, detached};
+use super::{array2, detached};
 use crate::error::{Error, Result};
-use crate::kernels::Token;
-use crate::memory::filled;
-use crate::sampler::{self, SegmentSampler};
-use crate::{hash, pattern, shard_index, shard_read};
+use crate::{hash, sampler, shard_index, shard_read};
 
 #[pyfunction]
 pub fn hash_bytes(py: Python<'_>, data: &Bound<'_, PyBytes>) -> String {
@@ -40,87 +36,6 @@ pub fn hash_files(
     Ok(digests.into_iter().map(split).collect())
 }
 
-type Codes<'py, T> = Bound<'py, PyArray3<T>>;
-type Mask<'py> = Bound<'py, PyArray2<bool>>;
-
-/// codes [B, K, T] of any of the three types that tokens come in
-#[derive(FromPyObject)]
-pub enum AnyCodes<'py> {
-    U16(PyReadonlyArray3<'py, u16>),
-    I16(PyReadonlyArray3<'py, i16>),
-    I64(PyReadonlyArray3<'py, i64>),
-}
-
-#[pyfunction]
-pub fn interleave<'py>(
-    py: Python<'py>,
-    codes: AnyCodes<'py>,
-    delays: Vec<i64>,
-    special: i64,
-    keep_only_valid: bool,
-) -> PyResult<(Bound<'py, PyAny>, Mask<'py>)> {
-    match codes {
-        AnyCodes::U16(codes) => interleave_as(py, &codes, &delays, special, keep_only_valid),
-        AnyCodes::I16(codes) => interleave_as(py, &codes, &delays, special, keep_only_valid),
-        AnyCodes::I64(codes) => interleave_as(py, &codes, &delays, special, keep_only_valid),
-    }
-}
-
-fn interleave_as<'py, T: Token + Element>(
-    py: Python<'py>,
-    codes: &PyReadonlyArray3<'py, T>,
-    delays: &[i64],
-    special: i64,
-    keep_only_valid: bool,
-) -> PyResult<(Bound<'py, PyAny>, Mask<'py>)> {
-    let (codes, [batch, num_codebooks, num_frames]) = rows(codes)?;
-    let delays = pattern::check_delays(delays, num_codebooks)?;
-    let (sequence, mask) =
-        py.detach(|| pattern::interleave(codes, batch * num_codebooks, &delays, num_frames, special, keep_only_valid))?;
-    let num_steps = pattern::num_steps(num_frames, &delays, keep_only_valid);
-    let sequence: Codes<'py, T> = array3(py, [batch, num_codebooks, num_steps], sequence);
-    Ok((sequence.into_any(), array2(py, [num_codebooks, num_steps], mask)))
-}
-
-#[pyfunction]
-pub fn deinterleave<'py>(
-    py: Python<'py>,
-    sequence: AnyCodes<'py>,
-    delays: Vec<i64>,
-    num_frames: usize,
-    special: i64,
-) -> PyResult<(Bound<'py, PyAny>, Mask<'py>)> {
-    match sequence {
-        AnyCodes::U16(sequence) => deinterleave_as(py, &sequence, &delays, num_frames, special),
-        AnyCodes::I16(sequence) => deinterleave_as(py, &sequence, &delays, num_frames, special),
-        AnyCodes::I64(sequence) => deinterleave_as(py, &sequence, &delays, num_frames, special),
-    }
-}
-
-fn deinterleave_as<'py, T: Token + Element>(
-    py: Python<'py>,
-    sequence: &PyReadonlyArray3<'py, T>,
-    delays: &[i64],
-    num_frames: usize,
-    special: i64,
-) -> PyResult<(Bound<'py, PyAny>, Mask<'py>)> {
-    let (sequence, [batch, num_codebooks, num_steps]) = rows(sequence)?;
-    let delays = pattern::check_delays(delays, num_codebooks)?;
-    if num_frames > num_steps.max(1 << 24) {
-        return Err(Error::value(format!("{num_frames} frames asked of {num_steps} steps")).into());
-    }
-    let (codes, mask) =
-        py.detach(|| pattern::deinterleave(sequence, batch * num_codebooks, &delays, num_steps, num_frames, special))?;
-    let codes: Codes<'py, T> = array3(py, [batch, num_codebooks, num_frames], codes);
-    Ok((codes.into_any(), array2(py, [num_codebooks, num_frames], mask)))
-}
-
-fn rows<'a, T: Element>(codes: &'a PyReadonlyArray3<'_, T>) -> Result<(&'a [T], [usize; 3])> {
-    let shape = [codes.shape()[0], codes.shape()[1], codes.shape()[2]];
-    let codes = codes.as_slice().map_err(|_| Error::value("codes must be C-contiguous"))?;
-    Ok((codes, shape))
-}
-
 #[pyfunction]
 pub fn philox_raw(py: Python<'_>, key: [u64; 2], counter: [u64; 4]) -> Bound<'_, PyArray1<u64>> {
     PyArray1::from_slice(py, &sampler::philox(key, counter))
@@ -139,30 +54,6 @@ pub fn uniform<'py>(
     Ok(py.detach(|| sampler::uniform(seed, stream, epoch, indexes, draw)).into_pyarray(py))
 }
 
-type Segments<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>);
-
-#[pyfunction]
-#[allow(clippy::too_many_arguments)] // the flat face of a struct that is built below
-pub fn sample_segments<'py>(
-    py: Python<'py>,
-    seed: u64,
-    epoch: u64,
-    first_index: u64,
-    count: usize,
-    num_frames: PyReadonlyArray1<'py, i64>,
-    weights: Option<PyReadonlyArray1<'py, f64>>,
-    segment_frames: u64,
-    min_segment_ratio: f64,
-    stream: u64,
-) -> PyResult<Segments<'py>> {
-    let contiguous = |_| Error::value("num_frames and weights must be contiguous");
-    let num_frames = num_frames.as_slice().map_err(contiguous)?;
-    let weights = weights.as_ref().map(|w| w.as_slice()).transpose().map_err(contiguous)?;
-    let sampler = SegmentSampler { num_frames, weights, segment_frames, min_segment_ratio };
-    let (tracks, starts) = py.detach(|| sampler.draw(seed, stream, epoch, first_index, count))?;
-    Ok((tracks.into_pyarray(py), starts.into_pyarray(py)))
-}
-
 #[pyfunction]
 pub fn write_token_index(
     py: Python<'_>,
@@ -176,14 +67,14 @@ pub fn write_token_index(
 
 #[pyclass(module = "musicgen_core._rust_loader", frozen)]
 pub struct TokenShards {
-    inner: shard_read::TokenShards,
+    pub(super) inner: Arc<shard_read::TokenShards>,
 }
 
 #[pymethods]
 impl TokenShards {
     #[new]
     fn new(py: Python<'_>, index_path: PathBuf) -> PyResult<Self> {
-        Ok(Self { inner: py.detach(|| shard_read::TokenShards::open(&index_path))? })
+        Ok(Self { inner: Arc::new(py.detach(|| shard_read::TokenShards::open(&index_path))?) })
     }
 
     #[getter]
@@ -238,38 +129,6 @@ impl TokenShards {
             Ok::<_, Error>((codes, valid))
         })?;
         Ok(array2(py, [num_codebooks, valid], codes))
-    }
-
-    fn batch<'py>(
-        &self,
-        py: Python<'py>,
-        tracks: PyReadonlyArray1<'py, i64>,
-        starts: PyReadonlyArray1<'py, i64>,
-        num_frames: usize,
-        fill: u16,
-    ) -> PyResult<(Codes<'py, u16>, Bound<'py, PyArray1<i64>>)> {
-        let contiguous = |_| Error::value("tracks and starts must be contiguous");
-        let (tracks, starts) = (tracks.as_slice().map_err(contiguous)?, starts.as_slice().map_err(contiguous)?);
-        if tracks.len() != starts.len() {
-            return Err(Error::value(format!("{} tracks and {} starts", tracks.len(), starts.len())).into());
-        }
-        let num_codebooks = self.inner.header().num_codebooks as usize;
-        let total = num_codebooks.checked_mul(num_frames).and_then(|row| row.checked_mul(tracks.len().max(1)));
-        if total.is_none_or(|total| total > 1 << 32) {
-            let message = format!("a batch of {} x {num_codebooks} x {num_frames} codes is too large", tracks.len());
-            return Err(Error::value(message).into());
-        }
-        let row = num_codebooks * num_frames;
-        let (codes, num_valid) = detached(py, |_| {
-            let mut codes = filled("batch", row * tracks.len(), fill)?;
-            let mut num_valid = Vec::with_capacity(tracks.len());
-            for (i, (&track, &start)) in tracks.iter().zip(starts).enumerate() {
-                let out = &mut codes[i * row..(i + 1) * row];
-                num_valid.push(self.inner.read_into(track, start, num_frames, out)? as i64);
-            }
-            Ok::<_, Error>((codes, num_valid))
-        })?;
-        Ok((array3(py, [tracks.len(), num_codebooks, num_frames], codes), num_valid.into_pyarray(py)))
     }
 
     fn verify(&self, py: Python<'_>) -> PyResult<()> {

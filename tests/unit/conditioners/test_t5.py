@@ -9,9 +9,9 @@ from musicgen_core.conditioners.t5 import T5Conditioner
 from musicgen_core.config.model import T5ConditionerConfig
 
 
-def build(folder: Path, max_tokens: int = 256) -> T5Conditioner:
+def build(folder: Path, max_tokens: int = 256, cache_mb: int = 0) -> T5Conditioner:
     torch.manual_seed(0)
-    config = T5ConditionerConfig(kind="t5", path=str(folder), max_tokens=max_tokens)
+    config = T5ConditionerConfig(kind="t5", path=str(folder), max_tokens=max_tokens, cache_mb=cache_mb)
     conditioner = build_conditioner(config, output_dim=6)
     assert isinstance(conditioner, T5Conditioner)
     return conditioner
@@ -79,3 +79,25 @@ def test_bad_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"config\.json: no T5 config .*'d_model'"):
         build(tmp_path)
+
+
+def test_cached_states_change_no_bit(t5_folder: Path) -> None:
+    plain, cached = build(t5_folder), build(t5_folder, cache_mb=1)
+    batches = [["a slow rock ballad", None], ["techno", "a slow rock ballad", ""], [None]]
+    first = [cached(cached.prepare(batch)).embeddings_BLD for batch in batches]
+    again = [cached(cached.prepare(batch)).embeddings_BLD for batch in reversed(batches)][::-1]
+    for one, other, batch in zip(first, again, batches, strict=True):
+        assert torch.equal(one, other)
+        torch.testing.assert_close(one, plain(plain.prepare(batch)).embeddings_BLD, atol=1e-6, rtol=0)
+    assert torch.equal(first[0][0], first[1][1]), "whatever stands beside it"
+
+
+def test_the_cache_keeps_to_its_memory(t5_folder: Path) -> None:
+    conditioner = build(t5_folder, cache_mb=1)
+    states = conditioner.states
+    assert states is not None
+    states.max_bytes = 3 * 16 * 4 * 2
+    for caption in ("slow rock", "fast techno", "a ballad"):
+        conditioner(conditioner.prepare([caption]))
+        assert states.num_bytes == sum(state.nbytes for state in states.kept.values()) <= states.max_bytes
+    assert len(states.kept) == 2

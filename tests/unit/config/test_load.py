@@ -44,6 +44,14 @@ BAD = [
     ({**GOOD, "runs": {"a": {"corpora": ["your"]}}}, "runs.a.corpora: unknown corpus `your`; did you mean `mine`?"),
     ({**GOOD, "runs": {"a": {"corpora": []}}}, "runs.a.corpora: expected a list"),
     ({**GOOD, "runs": {"a": {"model": {"dim": 100, "num_heads": 3}}}}, "runs.a.model.dim: 100"),
+    (
+        {**GOOD, "model": {"pattern": {"kind": "unrolled"}}},
+        "model.pattern.kind: unknown value `unrolled`; did you mean `unroll`?",
+    ),
+    ({**GOOD, "model": {"pattern": {"kind": "parallel", "delays": [0]}}}, "model.pattern: unknown key `delays`"),
+    ({**GOOD, "model": {"pattern": {"kind": "musiclm", "group_by": "two"}}}, "model.pattern.group_by: Input should be"),
+    ({**GOOD, "model": {"pattern": "delay"}}, "model.pattern: "),
+    ({**GOOD, "codec": {"num_channels": 3}}, "codec.num_channels: Input should be 1 or 2"),
     ({**GOOD, "training": {"batch_size": 6, "micro_batch_size": 4}}, "4 must divide batch_size 6"),
     ({**GOOD, "training": {"steps": 0}}, "training.steps: 0 must be above 0"),
 ]

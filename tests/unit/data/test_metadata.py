@@ -24,12 +24,25 @@ AUDIOCRAFT = [
     ("description", "", None),
     ("name", "Big Band", "big band"),
     ("instrument", "Mix", "mix"),
+    ("title", [""], None),
+    ("title", ["One", "", "Two"], "One, Two"),
 ]
 
 
 @pytest.mark.parametrize(("name", "written", "read"), AUDIOCRAFT)
 def test_fields_are_normalised_as_audiocraft_does(name: str, written: object, read: object) -> None:
     assert read_music({name: written}).get(name) == read
+
+
+@pytest.mark.parametrize(("written", "read"), [(2, 2.0), ("0.5", 0.5), (0, 0.0), ("", None), (None, None)])
+def test_a_weight_is_a_number(written: object, read: float | None) -> None:
+    assert read_music({"Weight": written}).get("weight") == read
+
+
+@pytest.mark.parametrize("written", ["often", -1, "nan", "inf", [1]])
+def test_a_weight_that_is_none_is_an_error(written: object) -> None:
+    with pytest.raises(ValueError, match="weight: expected a number of 0 or more, found"):
+        read_music({"weight": written})
 
 
 def test_synonyms_count_only_where_the_name_says_nothing() -> None:

@@ -1,13 +1,20 @@
 """Logits, loss and greedy codes equal transformers' MusicgenForCausalLM on shared random weights."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from small_models import CODEC, make_model, make_transformers, random_condition, random_sequence
+from small_models import CODEC, CONDITIONER, MODEL, make_model, make_transformers, random_condition, random_sequence
 from torch.nn import functional
 
 from musicgen_core.config.evaluation import GenerationConfig
+from musicgen_core.config.pattern import DelayPatternConfig
+from musicgen_core.lm.block import positions
 from musicgen_core.lm.generate import generate
-from musicgen_core.lm.model import LanguageModel
+from musicgen_core.lm.initialize import initialize
+from musicgen_core.lm.interchange import decoder_config
+from musicgen_core.lm.keymap import to_transformers
+from musicgen_core.lm.model import LanguageModel, build_model
 
 TOLERANCE = {"atol": 1e-4, "rtol": 0}
 
@@ -88,7 +95,7 @@ def test_loss(model: LanguageModel) -> None:
 )
 @pytest.mark.parametrize("cfg_coef", [1.0, 3.0])
 def test_greedy_codes(num_codebooks: int, delays: tuple[int, ...] | None, audio_channels: int, cfg_coef: float) -> None:
-    model = make_model(num_codebooks, delays=delays)
+    model = make_model(num_codebooks, pattern=DelayPatternConfig(delays=delays))
     num_frames, captions = 20, ["slow rock", "a fast techno track"]
     config = GenerationConfig(temperature=0, cfg_coef=cfg_coef)
     ours = generate(model, captions, num_frames, config)
@@ -109,3 +116,35 @@ def test_greedy_codes(num_codebooks: int, delays: tuple[int, ...] | None, audio_
         use_cache=False,  # and would keep self- and cross-attention in one cache
     )
     assert torch.equal(ours, theirs)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("lengths", [[6, 6], [2, 6]])
+@pytest.mark.parametrize("num_codebooks", [4, 8])
+def test_prefix(lengths: list[int], num_codebooks: int) -> None:
+    """Melody models prepend; padding in the prefix is seen, as zeros, and takes positions."""
+    from transformers import MusicgenMelodyForCausalLM
+
+    codec = replace(CODEC, num_codebooks=num_codebooks, interleaved=num_codebooks == 8, num_channels=num_codebooks // 4)
+    model = build_model(MODEL, replace(CONDITIONER, fusion="prepend"), codec)
+    initialize(model, 0)
+    theirs = MusicgenMelodyForCausalLM(decoder_config(model, melody=True)).eval()
+    theirs.load_state_dict(to_transformers(model.state_dict()))
+    sequence, condition = random_sequence(model, 2, 25), random_condition(model, lengths)
+    expected = theirs(input_ids=sequence.flatten(0, 1), encoder_hidden_states=condition.embeddings_BLD).logits
+    expected = expected.view(2, num_codebooks, 31, -1)[:, :, 6:]
+    torch.testing.assert_close(model.eval()(sequence, condition), expected, **TOLERANCE)
+
+
+@torch.no_grad()
+def test_positions_stay_exact_in_16_bit() -> None:
+    """bfloat16 positions would be wrong by 0.17 on average; rounding them once costs 0.002."""
+    exact = positions(1400, 100, 64, torch.device("cpu"))
+    model = make_model()
+    rounded = exact.bfloat16().float()
+    assert (rounded - exact).abs().mean() < 3e-3
+    sequence = random_sequence(model, 1, 1501)
+    expected = model(sequence, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(sequence, None).float()
+    assert (found - expected)[:, :, -100:].abs().mean() < 2 * (found - expected)[:, :, :100].abs().mean()

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_models import CODEC, CONDITIONER, MODEL, make_model, random_condition, random_sequence
 
+from musicgen_core.config.pattern import DelayPatternConfig, MusicLMPatternConfig
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.lm.interchange import save_transformers, transformers_generates_alike
@@ -28,7 +29,7 @@ def test_round_trip(export: Path, model: LanguageModel) -> None:
     assert loaded.config == model.config
     assert not loaded.training
     assert info["step"] == 7
-    assert info["model"]["delays"] == [0, 1, 2, 3]
+    assert info["model"]["pattern"] == {"kind": "delay", "delays": [0, 1, 2, 3], "flatten_first": 0, "empty_initial": 0}
     assert read_codec(info) == CODEC
     prepared = model.conditioner.prepare(["slow rock"])
     sequence = random_sequence(model, 1, 9)
@@ -62,7 +63,7 @@ def test_every_weight_that_does_not_fit_is_named(export: Path) -> None:
     ("change", "message"),
     [
         ({"format": "other"}, "not an export of this project"),
-        ({"version": 9}, "version 9, but this code reads 1"),
+        ({"version": 9}, "version 9, but this code reads 2"),
         ({"codec": None}, "codec missing"),
         ({"model": {"sizes": "tiny"}}, "unknown key `sizes`; did you mean `size`"),
     ],
@@ -108,7 +109,7 @@ def test_extra_keys_may_not_hide_the_exports_own(tmp_path: Path, model: Language
 def test_transformers_loads_it(tmp_path: Path, num_codebooks: int, delays: tuple[int, ...] | None) -> None:
     from transformers import MusicgenForCausalLM
 
-    model = make_model(num_codebooks, delays=delays)
+    model = make_model(num_codebooks, pattern=DelayPatternConfig(delays=delays))
     save_transformers(tmp_path, model)
     other, report = MusicgenForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not report["missing_keys"]
@@ -127,7 +128,11 @@ def test_transformers_loads_it(tmp_path: Path, num_codebooks: int, delays: tuple
 
 def test_only_known_delays_generate_alike(model: LanguageModel) -> None:
     assert transformers_generates_alike(model)
-    assert not transformers_generates_alike(make_model(delays=(0, 2, 4, 6)))
+    assert transformers_generates_alike(make_model(2, pattern=DelayPatternConfig(delays=(0, 0))))
+    assert not transformers_generates_alike(make_model(3, pattern=DelayPatternConfig(delays=(0, 0, 1))))
+    assert not transformers_generates_alike(make_model(pattern=DelayPatternConfig(delays=(0, 2, 4, 6))))
+    assert not transformers_generates_alike(make_model(pattern=DelayPatternConfig(flatten_first=1)))
+    assert not transformers_generates_alike(make_model(pattern=MusicLMPatternConfig(kind="musiclm")))
 
 
 def test_t5_path_survives(tmp_path: Path, model: LanguageModel) -> None:

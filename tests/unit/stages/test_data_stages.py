@@ -129,6 +129,20 @@ def test_two_builds_give_the_same_bytes(corpus: Corpus) -> None:
         assert (corpus.home / f"one{ending}").read_bytes() == (corpus.home / f"two{ending}").read_bytes()
 
 
+def test_resampler_is_the_configs(corpus: Corpus) -> None:
+    """A tone just above the codec's band: its alias stays by AudioCraft's filter, and is gone by the other."""
+    times = np.arange(4 * 44100) / 44100
+    soundfile.write(corpus.music / "high.wav", np.sin(2 * np.pi * 1.01 * RATE_HZ / 2 * times) * 0.5, 44100)
+    corpus.plan()
+    level = {}
+    for resampler in ("julius24", "hq"):
+        members, records = corpus.resample(audio=AudioConfig(resampler=resampler), silence_dbfs=-200.0)
+        prepared, _ = soundfile.read(io.BytesIO(members[f"{records['high.wav']['key']}.flac"]))
+        level[resampler] = np.sqrt(np.mean(prepared[len(prepared) // 4 : -len(prepared) // 4] ** 2))
+    assert level["julius24"] > 1e-3
+    assert level["hq"] < 1e-5
+
+
 def test_rate_and_channels_become_the_codecs(corpus: Corpus) -> None:
     times = np.arange(2 * 11025) / 11025
     soundfile.write(corpus.music / "wide.wav", np.stack([np.sin(440 * times), 0 * times], 1) * 0.5, 11025)
@@ -235,9 +249,22 @@ def test_manifest_lines_are_audiocrafts_and_ours(corpus: Corpus) -> None:
     # audiocraft/data/audio_dataset.py, AudioMeta.from_dict: these keys, unknown ones are ignored
     assert list(line)[:6] == ["path", "duration", "sample_rate", "amplitude", "weight", "info_path"]
     assert (line["duration"], line["sample_rate"], line["weight"], line["info_path"]) == (1.5, RATE_HZ, 2.0, None)
+    for split, records in by_split.items():
+        tracks = native.TrackList(folder / f"{split}.jsonl")
+        assert [tracks.key(n) for n in range(len(tracks))] == [record.track for record in records]
+        assert tracks.total_samples == sum(record.num_samples for record in records)
     prompts = read_manifest(folder / "generate.jsonl")
     assert 1 <= len(prompts) <= 2
     assert {p.track for p in prompts} <= {r.track for r in by_split["evaluate"]}
+
+
+def test_a_tracks_own_weight_multiplies_its_corpus(corpus: Corpus) -> None:
+    (corpus.music / "piece 02.json").write_text(json.dumps({"weight": 0.25}))
+    corpus.plan()
+    corpus.resample()
+    folder = corpus.manifest(weight=2.0)
+    records = [r for split in ("train", "valid", "evaluate") for r in read_manifest(folder / f"{split}.jsonl")]
+    assert {r.path: r.weight for r in records} == {f"piece {n:02d}.wav": 0.5 if n == 2 else 2.0 for n in range(6)}
 
 
 def test_manifest_names_who_is_rejected(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:

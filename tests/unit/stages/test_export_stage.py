@@ -1,21 +1,43 @@
 import json
-from dataclasses import asdict
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from small_models import CODEC, CONDITIONER, MODEL, make_model, random_sequence
+from small_models import CONDITIONER, MODEL, random_sequence
 
+from musicgen_core.codec.load import load_codec
+from musicgen_core.config.codec_spec import read_codec_folder, shipped_codec_folder
+from musicgen_core.config.condition import AttributeConditionConfig
+from musicgen_core.config.pattern import DelayPatternConfig, PatternConfig, UnrollPatternConfig
 from musicgen_core.config.root import ExportStageConfig, TrainStageConfig
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.manifest import ManifestRecord
-from musicgen_core.lm.weights import load_export
+from musicgen_core.lm.initialize import initialize
+from musicgen_core.lm.model import LanguageModel, build_model
+from musicgen_core.lm.weights import codec_folder, load_export, read_words
 from musicgen_core.stages import export
 from musicgen_core.train import checkpoint
 from musicgen_core.util.atomic import write_json, write_jsonl
 
+CODEC = read_codec_folder(shipped_codec_folder())
 TRAINED = TrainStageConfig(seed=3, codec=CODEC, model=MODEL, conditioner=CONDITIONER, training=TrainingConfig())
 NOTHING = dict.fromkeys(ManifestRecord.__dataclass_fields__)
+
+
+def make_model(seed: int = 0, **overrides: Any) -> LanguageModel:
+    model = build_model(replace(MODEL, **overrides), CONDITIONER, CODEC)
+    initialize(model, seed)
+    return model.eval()
+
+
+def run_export(run_dir: Path, manifests: list[Path], codec: Path | None = None) -> Path:
+    out, where = run_dir / "export", run_dir / "where.json"
+    write_json(where, {"codec": str(codec or shipped_codec_folder()), "corpora": {}})
+    export.run(ExportStageConfig(), run_dir=run_dir, manifests=manifests, where=where, out=out)
+    return out
 
 
 def track(number: int, **known: object) -> dict[str, object]:
@@ -43,9 +65,15 @@ def manifests(tmp_path: Path) -> list[Path]:
 
 
 def test_writes_a_folder_that_loads(run_dir: Path, manifests: list[Path]) -> None:
-    out = run_dir / "export"
-    export.run(ExportStageConfig(), run_dir=run_dir, manifests=manifests, out=out)
-    assert {path.name for path in out.iterdir()} == {"model.safetensors", "config.json", "README.md", "transformers"}
+    out = run_export(run_dir, manifests)
+    assert {path.name for path in out.iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "README.md",
+        "words.txt",
+        "codec",
+        "transformers",
+    }
     model, info = load_export(out)
     expected = make_model(seed=5)
     sequence = random_sequence(model, 1, 6)
@@ -58,7 +86,7 @@ def test_writes_a_folder_that_loads(run_dir: Path, manifests: list[Path]) -> Non
 
 
 def test_the_card_says_whose_music_it_is(run_dir: Path, manifests: list[Path]) -> None:
-    export.run(ExportStageConfig(), run_dir=run_dir, manifests=manifests, out=run_dir / "export")
+    run_export(run_dir, manifests)
     card = (run_dir / "export" / "README.md").read_text()
     for words in (
         "| CC-BY-4.0 | 3 |",
@@ -71,14 +99,36 @@ def test_the_card_says_whose_music_it_is(run_dir: Path, manifests: list[Path]) -
     assert all(len(line) <= 160 for line in card.splitlines())
 
 
+@pytest.mark.parametrize("pattern", [DelayPatternConfig(), UnrollPatternConfig(kind="unroll", delays=(0, 0, 2, 2))])
+def test_a_pattern_that_transformers_does_not_know_is_said_in_one_line(
+    pattern: PatternConfig, run_dir: Path, manifests: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = replace(TRAINED, model=replace(MODEL, pattern=pattern))
+    write_json(run_dir / "config.json", {**asdict(trained), "versions": {}, "digests": {}})
+    run_export(run_dir, manifests)
+    notes = [line for line in capsys.readouterr().err.splitlines() if "note:" in line]
+    card = (run_dir / "export" / "README.md").read_text()
+    if pattern.kind == "delay":
+        assert notes == []
+        assert "in pattern delay (delays 0 1 2 3), conditioned on" in card
+        assert "right for" not in card
+    else:
+        assert len(notes) == 1
+        assert "not pattern unroll (flattening 0 1 2 3, delays 0 0 2 2): `musicgen generate` is right" in notes[0]
+        assert "not pattern unroll" in card
+    assert (run_dir / "export/transformers/model.safetensors").exists()
+    model, _ = load_export(run_dir / "export")
+    assert model.config.pattern == make_model(pattern=pattern).config.pattern
+
+
 def test_an_old_export_is_replaced_whole(run_dir: Path, manifests: list[Path]) -> None:
     out = run_dir / "export"
     write_json(out / "left.json", {})
-    export.run(ExportStageConfig(), run_dir=run_dir, manifests=manifests, out=out)
+    run_export(run_dir, manifests)
     assert not (out / "left.json").exists()
     before = json.loads((out / "config.json").read_text())
     with pytest.raises(FileNotFoundError, match=r"train\.jsonl"):
-        export.run(ExportStageConfig(), run_dir=run_dir, manifests=[run_dir / "none"], out=out)
+        run_export(run_dir, [run_dir / "none"])
     assert json.loads((out / "config.json").read_text()) == before
 
 
@@ -88,4 +138,38 @@ def test_weights_of_another_config_are_named(
     state = make_model(num_layers=4).state_dict()
     monkeypatch.setattr(checkpoint, "load_best_weights", lambda run_dir: (state, {"step": 1, "loss": 1.0}))
     with pytest.raises(ValueError, match=r"unexpected: transformer\.layers\.3\."):
-        export.run(ExportStageConfig(), run_dir=run_dir, manifests=manifests, out=run_dir / "export")
+        run_export(run_dir, manifests)
+
+
+def test_it_carries_its_codec_and_its_words(run_dir: Path, manifests: list[Path]) -> None:
+    write_jsonl(manifests[0] / "evaluate.jsonl", [track(5, caption="Slow rock, slowly")])
+    out = run_export(run_dir, manifests)
+    folder = codec_folder(out)
+    assert folder is not None
+    assert load_codec(folder).spec == CODEC
+    assert read_words(out) == ["rock", "slow", "slowly"]
+
+
+def test_another_codec_is_refused(run_dir: Path, manifests: list[Path], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(shipped_codec_folder(), other)
+    values = json.loads((other / "config.json").read_text())
+    write_json(other / "config.json", {**values, "name": "other"})
+    with pytest.raises(ValueError, match=rf"trained on codec tiny with digest {CODEC.digest}, but .*other has"):
+        run_export(run_dir, manifests, other)
+
+
+def test_what_transformers_cannot_hold_is_said_in_one_line(
+    run_dir: Path, manifests: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conditions = {"key": AttributeConditionConfig(kind="attribute")}
+    trained = replace(TRAINED, model=replace(MODEL, conditions=conditions))
+    write_json(run_dir / "config.json", {**asdict(trained), "versions": {}, "digests": {}})
+    state = make_model(conditions=conditions).state_dict()
+    monkeypatch.setattr(checkpoint, "load_best_weights", lambda run_dir: (state, {"step": 1, "loss": 1.0}))
+    out = run_export(run_dir, manifests)
+    notes = [line for line in capsys.readouterr().err.splitlines() if "note:" in line]
+    assert len(notes) == 1
+    assert "key by cross: the folder holds the language model alone" in notes[0]
+    assert json.loads((out / "transformers/config.json").read_text())["architectures"] == ["MusicgenForCausalLM"]
+    assert "`transformers.MusicgenForCausalLM.from_pretrained`" in (out / "README.md").read_text()

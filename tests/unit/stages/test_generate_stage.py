@@ -42,7 +42,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     captions = ["slow rock", None, "slow rock", "fast techno"]
     write_jsonl(tmp_path / "generate.jsonl", [{**nothing, "caption": caption} for caption in captions])
     write_json(tmp_path / "where.json", {"codec": str(tmp_path / "codec"), "corpora": {}})
-    monkeypatch.setattr(load, "load_codec", lambda folder, device: LoudCodec(CODEC))
+    monkeypatch.setattr(load, "load_codec", lambda folder, device, num_channels: LoudCodec(CODEC))
     return {
         "export": tmp_path / "export",
         "prompts": [tmp_path / "generate.jsonl"],
@@ -92,7 +92,7 @@ def test_a_sample_does_not_depend_on_batches(paths: dict[str, Any], monkeypatch:
 def test_another_codec_is_refused_with_both_numbers(
     paths: dict[str, Any], monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
 ) -> None:
-    monkeypatch.setattr(load, "load_codec", lambda folder, device: LoudCodec(replace(CODEC, **change)))
+    monkeypatch.setattr(load, "load_codec", lambda folder, device, num_channels: LoudCodec(replace(CODEC, **change)))
     with pytest.raises(ValueError, match=message):
         generate.run(CONFIG, **paths)
     assert not paths["out"].exists()

@@ -1,8 +1,11 @@
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
+from small_models import PATTERNS
 from token_corpus import SPEC, tiny_config
 
+from musicgen_core.config.pattern import PatternConfig
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import build_model
 from musicgen_core.train.loss import count_valid, sum_losses
@@ -23,8 +26,9 @@ def test_sums_read_only_what_is_valid_and_give_finite_gradients() -> None:
     assert torch.isfinite(logits_BKTC.grad).all()
 
 
-def test_counts_are_those_of_the_model_s_own_mask() -> None:
-    config = tiny_config({"delays": (0, 1, 3, 5)})
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.kind)
+def test_counts_are_those_of_the_model_s_own_mask(pattern: PatternConfig) -> None:
+    config = tiny_config({"pattern": pattern})
     model = build_model(config.model, config.conditioner, SPEC)
     initialize(model, 0)
     num_valid_B = np.array([12, 0, 3, 7])

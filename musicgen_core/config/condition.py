@@ -1,0 +1,82 @@
+"""What the language model is conditioned on besides words, and how a condition enters it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Fusion = Literal["cross", "prepend", "sum", "input_interpolate"]
+"""How a condition enters the model (AudioCraft's names). `cross`: by cross-attention. `prepend`: as steps before the
+codes, the last named in front. `sum`: its vectors are summed and added to every step. `input_interpolate`: stretched to
+the length of the sequence (nearest neighbour) and added."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeConditionConfig:
+    """A field of a track's metadata, such as `key`, `genre` or `artist`: each value has its own learned vector."""
+
+    kind: Literal["attribute"]
+
+    fusion: Fusion = "cross"
+
+    num_bins: int = 256
+    """Rows of the table; two values share a row when their SHA-256 agree modulo this."""
+
+    dim: int = 64
+    """Width of a row before it is projected to the model's width."""
+
+    dropout: float = 0.0
+    """Probability, per sample, that this condition alone is dropped in training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberConditionConfig:
+    """A number of a track's metadata, such as `bpm`: learned vectors at fixed values, interpolated between them."""
+
+    kind: Literal["number"]
+
+    fusion: Fusion = "cross"
+
+    low: float = 40.0
+    """Value of the first vector; smaller ones count as this."""
+
+    high: float = 240.0
+    """Value of the last vector; larger ones count as this."""
+
+    num_bins: int = 64
+    """Vectors, spaced evenly in the logarithm: a tempo and its double are as far apart anywhere."""
+
+    dim: int = 64
+    dropout: float = 0.0
+    """Probability, per sample, that this condition alone is dropped in training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChromaConditionConfig:
+    """Melody: which of the twelve pitch classes is loudest, frame by frame (arXiv 2306.05284, section 2.3)."""
+
+    kind: Literal["chroma"]
+
+    fusion: Fusion = "prepend"
+
+    sample_rate_hz: int = 32_000
+    """Rate at which chroma is computed; audio of another rate is resampled."""
+
+    radix2_exp: int = 14
+    """Windows of 2^14 samples, hops of a quarter of that."""
+
+    num_frames: int = 235
+    """Frames of chroma in a condition: 30 s at 32 kHz. Longer melodies are cut, shorter ones repeated."""
+
+    argmax: bool = True
+    """Keep only the loudest pitch class of a frame, so that timbre does not leak."""
+
+    absent: Literal["null", "silence"] = "null"
+    """What a sample without a melody gets: zeros, or the chroma of silence, which is what MusicGen's released melody
+    models get at generation from AudioCraft and transformers."""
+
+    dropout: float = 0.5
+    """Probability, per sample, that this condition alone is dropped in training."""
+
+
+ConditionConfig = AttributeConditionConfig | NumberConditionConfig | ChromaConditionConfig
