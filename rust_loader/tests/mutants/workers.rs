@@ -6,7 +6,7 @@ use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 /// A guard against loops without end, not a measure of speed: a job takes milliseconds.
-const HANG_SEC: u64 = 120;
+const HANG_SEC: u64 = 300;
 const MAX_SHOWN: usize = 30;
 
 #[derive(Debug)]
