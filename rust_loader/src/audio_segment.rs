@@ -1,13 +1,13 @@
 //! Part of a file at a rate and number of channels of choice: decoded, mixed and resampled in one go, bit-equal to the
 //! same slice of the whole file so treated.
 
-use crate::decode::{Audio, Interrupt, guard};
+use crate::decode::{Audio, Interrupt, Opened, guard, open};
 use crate::error::{Error, Result};
 use crate::filter::Preset;
 use crate::kernels;
 use crate::resample::Resampler;
 use crate::segments::decode_segment;
-use crate::stream::{Source, Stream};
+use crate::stream::Source;
 
 /// What a segment is brought to.
 pub struct Form {
@@ -85,7 +85,10 @@ impl Segment {
 
 fn rate_of(source: Source<'_>) -> Result<u32> {
     guard(&source.name(), || {
-        let mut stream = Stream::open(source, false)?;
+        let mut stream = match open(source, false)? {
+            Opened::Stream(stream) => stream,
+            Opened::Mpeg(mpeg) => return Ok(mpeg.header().sample_rate_hz),
+        };
         if stream.spec().is_none() {
             stream.advance()?;
         }
