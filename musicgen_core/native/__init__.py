@@ -1,9 +1,11 @@
 """The public face of the Rust and C++ extension: audio in, numbers out. Nothing else imports the extension.
 
 Arrays are numpy. Shape suffixes: C channels, N samples, M samples at another rate, B batch, K codebooks, T frames,
-S pattern steps. Every function that takes time releases the GIL; decoding, hashing many files and checking shards also
-answer Ctrl-C. Errors name the file they are about: FileNotFoundError and other OSErrors from the system, `AudioError`
-with its three subclasses for what is in an audio file, `ShardError` for token shards, ValueError for arguments.
+S pattern steps. Every function that takes time releases the GIL; those that may take seconds also answer Ctrl-C. Errors
+name the file they are about, and the time or byte where that is known: FileNotFoundError and other OSErrors from the
+system, `AudioError` with its three subclasses (corrupt, unsupported, limit) for what is in an audio file, `ShardError`
+for token shards, MemoryError when the system refuses memory, ValueError for arguments, RuntimeError for a bug in the
+extension. All is safe after a fork. docs/robustness.md has the limits.
 """
 
 from musicgen_core._rust_loader import AudioError as AudioError

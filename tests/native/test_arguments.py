@@ -109,5 +109,5 @@ def test_threads(wav_file, num_threads):
 def test_rates_at_the_limit():
     with pytest.raises(native.LimitError, match="filter taps"):
         native.resample(WAV_CN, 767_999, 768_000)
-    assert native.resample(WAV_CN[:, :3], 1, 768_000).shape == (2, 3 * 768_000)
-    assert native.resample(WAV_CN, 768_000, 1).shape == (2, 0)
+    assert native.resample(WAV_CN[:, :3], 1, 192_000).shape == (2, 3 * 192_000)
+    assert native.resample(WAV_CN, 8000, 1).shape == (2, 0)
