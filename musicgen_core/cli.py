@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.unraisablehook = _deliver_again
     try:
         function = _function(name)
-        values = vars(_parser(name, function).parse_args(rest))
+        values = {flag: _expand(value) for flag, value in vars(_parser(name, function).parse_args(rest)).items()}
         result = function(*_positional(name, function, values), **values)
     except KeyboardInterrupt:
         print(f"musicgen {name}: interrupted; nothing half-written was kept", file=sys.stderr)
@@ -132,6 +132,20 @@ def _add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, ann
     parser.add_argument(f"--{parameter.name.replace('_', '-')}", **options)
 
 
+def _expand(value: Any) -> Any:
+    """Replace each `@FILE` in a list of paths by the lines of that file: argument lists have a limit of 128 KiB (Linux,
+    execve(2), MAX_ARG_STRLEN), which the shards of a large corpus exceed."""
+    if not isinstance(value, list):
+        return value
+    expanded = []
+    for item in value:
+        if isinstance(item, Path) and str(item).startswith("@"):
+            expanded += [Path(line) for line in Path(str(item)[1:]).read_text(encoding="utf-8").splitlines()]
+        else:
+            expanded.append(item)
+    return expanded
+
+
 def _positional(name: str, function: Callable[..., Any], values: dict[str, Any]) -> list[Any]:
     """Take `--config` out of the values and build the config that the function wants."""
     values.pop("traceback")
@@ -147,14 +161,14 @@ def _positional(name: str, function: Callable[..., Any], values: dict[str, Any])
     root = load_config(Path(text))
     if isinstance(root, cls):
         return [root]
-    if name == "plan":
-        from musicgen_core.config.root import project_plan
+    if name == "scan":
+        from musicgen_core.config.root import project_scan
 
-        return [project_plan(root)]
+        return [project_scan(root)]
     if name == "generate":
         from musicgen_core.config.root import GenerateStageConfig
 
-        return [GenerateStageConfig(generation=root.generation)]
+        return [GenerateStageConfig(generation=root.generation, num_prompts=root.data.num_prompts)]
     raise ConfigError(f"--config wants this stage's own part as JSON; `snakemake -n -p` prints it for {name}")
 
 

@@ -18,7 +18,7 @@ from musicgen_core.config.root import RootConfig, RunConfig
 
 T = TypeVar("T")
 
-RUN_KEYS = ("seed", "corpora", "model", "conditioner", "training", "generation", "evaluation")
+RUN_KEYS = ("seed", "on_changed_data", "corpora", "model", "conditioner", "training", "generation", "evaluation")
 _WORDS = {"tuple_type": "expected a list", "dataclass_type": "expected keys and values"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

@@ -14,7 +14,7 @@ class Stage(NamedTuple):
 
 
 STAGES: dict[str, Stage] = {
-    "plan": Stage(1, "scan the corpora: every file is used, or rejected with a reason"),
+    "scan": Stage(1, "take stock of the corpora: every file is used, or rejected with a reason"),
     "resample": Stage(1, "decode one bucket to FLAC at the codec's rate, in a WebDataset tar"),
     "manifest": Stage(1, "write train, valid, evaluate and generate JSONL of one corpus"),
     "tokenize": Stage(1, "encode one bucket into codes, in a WebDataset tar"),

@@ -1,4 +1,4 @@
-"""Plan: scan the corpora and write down what there is to do. Runs in Snakemake's main process, at parse time.
+"""Scan: take stock of the corpora and write down the plan. Runs in Snakemake's main process, at parse time.
 
 Every file under results/plan is rewritten only when its content changed, so its time stamp speaks of a change.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_core.config.data import CorpusConfig
-from musicgen_core.config.root import PlanStageConfig
+from musicgen_core.config.root import ScanStageConfig
 from musicgen_core.data.inventory import Inventory, take_inventory
 from musicgen_core.data.plan import CorpusPlan, Plan
 from musicgen_core.util.atomic import write_text_if_changed
@@ -22,7 +22,7 @@ from musicgen_core.util.log import say
 SHOWN_NOTES = 3
 
 
-def run(config: PlanStageConfig, *, results: Path) -> Plan:
+def run(config: ScanStageConfig, *, results: Path) -> Plan:
     """Scan every corpus, write results/plan, and print what is used and what is rejected, and why.
 
     Raises ValueError with one line about the first corpus that cannot be used; OSError when results cannot be written.
@@ -33,7 +33,7 @@ def run(config: PlanStageConfig, *, results: Path) -> Plan:
     return plan
 
 
-def digest_config(config: PlanStageConfig) -> str:
+def digest_config(config: ScanStageConfig) -> str:
     """Digest of what the plan depends on, without where the corpora lie."""
     value = asdict(config)
     for corpus in value["corpora"].values():
@@ -41,7 +41,7 @@ def digest_config(config: PlanStageConfig) -> str:
     return digest_json(value)
 
 
-def _plan_corpus(name: str, corpus: CorpusConfig, config: PlanStageConfig, results: Path) -> CorpusPlan:
+def _plan_corpus(name: str, corpus: CorpusConfig, config: ScanStageConfig, results: Path) -> CorpusPlan:
     folder = results / "plan" / name
     inventory = take_inventory(name, corpus, config.data, folder / "cache.jsonl", skip=results)
     _write_lines(folder / "inventory.jsonl", [record.to_dict() for record in inventory.files])

@@ -11,9 +11,9 @@ import pytest
 from small_music import make_corpus, make_tone
 
 from musicgen_core.config.data import CorpusConfig, DataConfig
-from musicgen_core.config.root import PlanStageConfig
+from musicgen_core.config.root import ScanStageConfig
 from musicgen_core.data.plan import Plan, read_plan
-from musicgen_core.stages import plan as stage
+from musicgen_core.stages import scan as stage
 from musicgen_core.util.atomic import read_jsonl
 
 
@@ -25,7 +25,7 @@ def music(tmp_path: Path) -> Path:
 
 def plan(music: Path, data: DataConfig | None = None, **corpus: Any) -> Plan:
     corpora = {"mine": CorpusConfig(path=str(music), **corpus)}
-    return stage.run(PlanStageConfig(corpora=corpora, data=data or DataConfig()), results=music.parent / "results")
+    return stage.run(ScanStageConfig(corpora=corpora, data=data or DataConfig()), results=music.parent / "results")
 
 
 def inventory(music: Path) -> dict[str, dict[str, Any]]:
@@ -177,7 +177,7 @@ def test_one_artist_never_crosses_splits(music: Path) -> None:
 def test_results_inside_the_music_are_not_music(music: Path) -> None:
     make_tone(music / "results/runs/a.wav", 440)
     corpora = {"mine": CorpusConfig(path=str(music))}
-    result = stage.run(PlanStageConfig(corpora=corpora, data=DataConfig()), results=music / "results")
+    result = stage.run(ScanStageConfig(corpora=corpora, data=DataConfig()), results=music / "results")
     assert result.corpora["mine"].num_used == 6
 
 
