@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import types
 import typing
 from collections.abc import Callable
@@ -24,6 +25,10 @@ TOOLS: dict[str, str] = {
     "demo-corpus": "synthesise a small captioned corpus to try the pipeline on",
     "train-codec": "train the tiny codec that the project ships",
     "fetch": "bring hub weights named in config.yaml into the local store (the only networked command)",
+    "why": "say of each job that would run which input, key or version makes it run",
+    "plan": "say what a run of everything would cost: jobs, hours of audio, bytes, time, GPU memory; run nothing",
+    "verify": "compare every result with the digest that its stage wrote down, and say what to run again",
+    "gc": "list, and with --remove remove, what under results no config refers to",
     "schema": "write the JSON Schema of config.yaml",
     "doctor": "print versions and devices, and what is missing",
 }
@@ -46,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         function = _function(name)
         values = {flag: _expand(value) for flag, value in vars(_parser(name, function).parse_args(rest)).items()}
-        result = function(*_positional(name, function, values), **values)
+        config = _positional(name, function, values)
+        result = _run_stage(name, function, config, values) if name in STAGES else function(*config, **values)
     except KeyboardInterrupt:
         print(f"musicgen {name}: interrupted; nothing half-written was kept", file=sys.stderr)
         return 130
@@ -101,7 +107,10 @@ def _parser(name: str, function: Callable[..., Any]) -> argparse.ArgumentParser:
     hints = get_type_hints(function)
     for parameter in inspect.signature(function).parameters.values():
         annotation = hints[parameter.name]
-        if parameter.name == "config":
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            parser.add_argument(parameter.name, nargs="*")
+            continue
+        if parameter.name == "config" and is_dataclass(annotation):
             parser.add_argument(
                 "--config",
                 default="config.yaml",
@@ -132,6 +141,26 @@ def _add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, ann
     parser.add_argument(f"--{parameter.name.replace('_', '-')}", **options)
 
 
+def _run_stage(name: str, function: Callable[..., Any], config: list[Any], values: dict[str, Any]) -> Any:
+    """Check that a stage's inputs are as their own stages left them, run it, and seal what it wrote."""
+    from dataclasses import asdict
+
+    from musicgen_core.util.receipt import check_inputs, write_receipt
+
+    stage, started = STAGES[name], time.monotonic()
+    written = [values[argument] for argument in stage.outputs]
+    given = [value for argument, value in values.items() if argument not in (*stage.outputs, *stage.asides)]
+    inputs = check_inputs([path for path in _flat(given) if isinstance(path, Path)])
+    result = function(*config, **values)
+    for output in written:
+        write_receipt(output, name, stage.version, asdict(config[0]), inputs, time.monotonic() - started)
+    return result
+
+
+def _flat(values: list[Any]) -> list[Any]:
+    return [item for value in values for item in (value if isinstance(value, list) else [value])]
+
+
 def _expand(value: Any) -> Any:
     """Replace each `@FILE` in a list of paths by the lines of that file: argument lists have a limit of 128 KiB (Linux,
     execve(2), MAX_ARG_STRLEN), which the shards of a large corpus exceed."""
@@ -150,8 +179,9 @@ def _positional(name: str, function: Callable[..., Any], values: dict[str, Any])
     """Take `--config` out of the values and build the config that the function wants."""
     values.pop("traceback")
     hints = get_type_hints(function)
-    if "config" not in hints:
-        return []
+    given = [values.pop(p.name) for p in inspect.signature(function).parameters.values() if p.kind is p.VAR_POSITIONAL]
+    if not is_dataclass(hints.get("config")):
+        return [item for items in given for item in items]
     text = values.pop("config")
     from musicgen_core.config.load import ConfigError, from_json, load_config
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from musicgen_core.config.codec_spec import check_fit, read_codec_spec
 from musicgen_core.config.data import CodecSpec
-from musicgen_core.config.load import from_json, parse_config, resolve_runs, to_json
+from musicgen_core.config.load import from_json, resolve_runs, to_json
 from musicgen_core.config.root import (
     ExportStageConfig,
     ReportStageConfig,
@@ -87,18 +87,15 @@ class Flow:
         return found
 
 
-def resolve(raw: dict[str, Any], *, main: bool = True, targets: frozenset[str] = frozenset()) -> Flow:
-    """Check a config as read from YAML, scan its corpora, and find each run's folder.
+def resolve(root: RootConfig, targets: frozenset[str] = frozenset()) -> Flow:
+    """Scan the corpora of a config, find each run's folder, and write what the rules need under results/plan.
 
-    `main` is false in job processes, which take what the main process wrote under results/plan and never scan. While
-    another snakemake works in this folder its plan is taken too. Raises ValueError or OSError with one line for the
-    user, also where a run's data changed, its policy is `refuse`, and `targets` ask for more than tokens.
+    While another snakemake works in this folder its plan is taken, and nothing is written. Raises ValueError or OSError
+    with one line for the user, also where a run's data changed, its policy is `refuse`, and `targets` ask for more than
+    tokens.
     """
-    root = parse_config(raw)
     configs = resolve_runs(root)
     folder = Path(root.results) / "plan"
-    if not main:
-        return _read(root, configs, folder)
     plan, codec, frozen = _make_plan(root, configs, folder)
     signatures = {name: sign(run, root, plan, codec) for name, run in configs.items()}
     planned = place_runs(configs, signatures, Path(root.results) / "runs", codec)
@@ -109,10 +106,15 @@ def resolve(raw: dict[str, Any], *, main: bool = True, targets: frozenset[str] =
     return flow
 
 
+def is_locked() -> bool:
+    """Whether a snakemake works in this folder, or was killed in it."""
+    return any(LOCKS.glob("*"))
+
+
 def _make_plan(root: RootConfig, runs: dict[str, RunConfig], folder: Path) -> tuple[Plan, CodecSpec, bool]:
     """Scan the corpora, or, while another snakemake works here, read the plan that it made."""
     path, codec_path = folder / "plan.json", folder / "codec.json"
-    frozen = path.exists() and codec_path.exists() and any(LOCKS.glob("*"))
+    frozen = path.exists() and codec_path.exists() and is_locked()
     if frozen:
         say("plan: another snakemake works here (or was killed: `snakemake --unlock`); the music is not scanned again")
         plan = read_plan(path)
@@ -129,7 +131,10 @@ def _make_plan(root: RootConfig, runs: dict[str, RunConfig], folder: Path) -> tu
     return plan, codec, False
 
 
-def _read(root: RootConfig, configs: dict[str, RunConfig], folder: Path) -> Flow:
+def read_flow(root: RootConfig) -> Flow:
+    """Take what the last `resolve` wrote; for job processes, which never scan. Raises ValueError naming a bad file."""
+    configs = resolve_runs(root)
+    folder = Path(root.results) / "plan"
     plan = read_plan(folder / "plan.json")
     codec = from_json(CodecSpec, (folder / "codec.json").read_text(encoding="utf-8"))
     try:

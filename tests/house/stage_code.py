@@ -1,7 +1,7 @@
 """Digests of the code that each stage's results come from: `make digests` records them, test_stage_code.py compares.
 
-Of Python the syntax tree counts, without docstrings; of Rust and C++ the text without comments and white space. The code
-of a stage is its module and every module of this project that is imported below it, inside functions too.
+Of Python the syntax tree counts, without docstrings; of Rust and C++ the text without comments and white space. The
+code of a stage is its module and every module of this project that is imported below it, inside functions too.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from snakemake.cli import parse_args
 
-from musicgen_core.config.load import to_json
-from musicgen_core.flow.resolve import resolve
+from musicgen_core.config.load import parse_config, to_json
+from musicgen_core.flow.resolve import read_flow, resolve
 from musicgen_core.stages import STAGES
 from musicgen_core.util.log import say
 
@@ -53,11 +53,13 @@ def say_what_failed(snakemake_logs: list[str]) -> None:
 
 
 try:
-    arguments = read_arguments() if workflow.is_main_process else None
-    if arguments is not None:
-        require_slurm(arguments)
-    targets = frozenset(arguments.targets or ()) if arguments is not None else frozenset()
-    FLOW = resolve(config, main=workflow.is_main_process, targets=targets)
+    if workflow.is_main_process:
+        arguments = read_arguments()
+        if arguments is not None:
+            require_slurm(arguments)
+        FLOW = resolve(parse_config(config), frozenset(arguments.targets or ()) if arguments else frozenset())
+    else:
+        FLOW = read_flow(parse_config(config))
 except (ValueError, OSError) as error:
     # one line for the user: a WorkflowError would add this file's own lines to it
     named = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
