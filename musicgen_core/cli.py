@@ -208,9 +208,14 @@ def _class(annotation: Any) -> Any:
 
 
 def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    full = {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "the quota is used up",
+        errno.EFBIG: "the size limit is hit",
+    }
+    if isinstance(error, OSError) and error.errno in full:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}the disk is full; free space and run the same command again, nothing half-written was kept"
+        return f"{where}{full[error.errno]}; free space and run the same command again, nothing half-written was kept"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}"
     return str(error) or type(error).__name__

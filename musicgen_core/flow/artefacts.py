@@ -14,7 +14,7 @@ from musicgen_core.util.receipt import ENDING
 LEFTOVER = re.compile(r"^\..+\.(\d+)\.(tmp|old)$")
 """What `util/atomic.py` writes to before it renames; it stays when a process is killed."""
 
-CORPUS_FILES = ("inventory.jsonl", "metadata.jsonl", "notes.jsonl", "cache.jsonl")
+CORPUS_FILES = ("inventory.jsonl", "metadata.jsonl", "notes.jsonl", "cache.jsonl", "snapshot.json")
 
 
 @dataclass(frozen=True, order=True)

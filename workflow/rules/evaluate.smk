@@ -7,7 +7,12 @@ rule generate:
         prompts=manifests("generate"),
         stage=f"{PLAN_DIR}/stages/generate/{{run}}.json",
     output:
-        f"{RUNS_DIR}/{{run}}/samples/samples.json",
+        report(
+            f"{RUNS_DIR}/{{run}}/samples/samples.json",
+            category="Samples",
+            labels={"run": "{run}"},
+            caption="../report/samples.rst",
+        ),
     log:
         f"{RESULTS}/logs/generate/{{run}}.log",
     params:
@@ -36,7 +41,12 @@ rule evaluate:
         lists=lists("audio"),
         stage=f"{PLAN_DIR}/stages/evaluate/{{run}}.json",
     output:
-        metrics=f"{RUNS_DIR}/{{run}}/metrics.json",
+        metrics=report(
+            f"{RUNS_DIR}/{{run}}/metrics.json",
+            category="Figures",
+            labels={"run": "{run}"},
+            caption="../report/metrics.rst",
+        ),
         references=f"{RUNS_DIR}/{{run}}/references/references.json",
     log:
         f"{RESULTS}/logs/evaluate/{{run}}.log",
