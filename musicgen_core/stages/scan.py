@@ -117,7 +117,8 @@ def _write_buckets(folder: Path, inventory: Inventory) -> dict[str, str]:
 
 
 def _write_lines(path: Path, records: list[dict[str, Any]]) -> str:
-    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder for every record
+    text = "".join(encode(record) + "\n" for record in records)
     write_text_if_changed(path, text)
     return text
 
