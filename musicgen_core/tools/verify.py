@@ -31,27 +31,28 @@ def run(*, config: Path = Path("config.yaml")) -> int:
     """
     flow = resolve(load_config(config))
     sealed, faults = _collect(flow)
-    for path, seal in progress(sealed.items(), "verify", total=len(sealed)):
+    for path, (owner, seal) in progress(sealed.items(), "verify", total=len(sealed)):
         if difference := compare(path, seal, thorough=True):
-            faults.append(Fault(path, difference, _remedy(path)))
+            faults.append(Fault(path, difference, _remake(owner) if owner else _CHECKPOINT))
     for fault in faults:
         print(f"{fault.path}: {fault.what}; {fault.remedy}")
-    size = sum(seal.num_bytes for seal in sealed.values()) / 1e9
+    size = sum(seal.num_bytes for _, seal in sealed.values()) / 1e9
     say(f"verify: {len(sealed)} files, {size:.3f} GB; {len(faults)} fault(s)")
     return 1 if faults else 0
 
 
-def _collect(flow: Flow) -> tuple[dict[Path, Seal], list[Fault]]:
-    """Seals of all files that are there, and the faults that show without reading them."""
-    sealed: dict[Path, Seal] = {}
+def _collect(flow: Flow) -> tuple[dict[Path, tuple[Path | None, Seal]], list[Fault]]:
+    """All sealed files, each with the output it is of (None for a checkpoint), and the faults that show without reading
+    them."""
+    sealed: dict[Path, tuple[Path | None, Seal]] = {}
     faults: list[Fault] = []
     for output in _list_outputs(flow):
         receipt = read_receipt(output)
         if receipt is not None:
-            sealed |= {output.parent / name: seal for name, seal in receipt.outputs.items()}
+            sealed |= {output.parent / name: (output, seal) for name, seal in receipt.outputs.items()}
         elif output.exists():
             torn = "is damaged" if receipt_path(output).exists() else "is missing"
-            faults.append(Fault(output, f"its receipt {receipt_path(output).name} {torn}", _remake(output, output)))
+            faults.append(Fault(output, f"its receipt {receipt_path(output).name} {torn}", _remake(output)))
     for folder in flow.runs:
         for manifest in sorted((Path(flow.runs_dir) / folder / "checkpoints").glob("*-*/manifest.json")):
             sealed_here = _read_checkpoint(manifest)
@@ -59,7 +60,7 @@ def _collect(flow: Flow) -> tuple[dict[Path, Seal], list[Fault]]:
                 remedy = "training puts it aside by itself and takes the checkpoint before it"
                 faults.append(Fault(manifest, "is torn or altered", remedy))
             else:
-                sealed |= sealed_here
+                sealed |= {path: (None, seal) for path, seal in sealed_here.items()}
     return sealed, faults
 
 
@@ -93,19 +94,14 @@ def _read_checkpoint(manifest: Path) -> dict[Path, Seal] | None:
         return None
 
 
-def _remedy(path: Path) -> str:
-    if "checkpoints" in path.parts:
-        return "training puts that checkpoint aside by itself and takes the one before it"
-    for owner in path.parents:
-        if owner.name in FOLDERS or owner.parent.name == "manifest":
-            return _remake(owner, owner)
-    return _remake(path, path)
+_CHECKPOINT = "training puts that checkpoint aside by itself and takes the one before it"
 
 
-def _remake(owner: Path, target: Path) -> str:
+def _remake(output: Path) -> str:
     """Commands that make an output again; what depends on it follows at the next snakemake."""
-    if owner == target and target.name in FOLDERS:
-        target = target / FOLDERS[target.name]
-    elif owner == target and target.parent.name == "manifest":
-        target = target / f"{MANIFESTS[0]}.jsonl"
-    return f"run: rm -rf {owner} && snakemake --profile local {target}"
+    target = output
+    if output.name in FOLDERS:
+        target = output / FOLDERS[output.name]
+    elif output.parent.name == "manifest":
+        target = output / f"{MANIFESTS[0]}.jsonl"
+    return f"run: rm -rf {output} && snakemake --profile local {target}"

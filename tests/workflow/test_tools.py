@@ -14,6 +14,8 @@ import yaml
 from small_music import make_codec, make_tone
 from small_project import Project, make_project
 
+from musicgen_core.stages import STAGES
+
 pytestmark = pytest.mark.slow
 
 
@@ -75,7 +77,9 @@ def test_why_names_the_version(tools: Tools, monkeypatch: pytest.MonkeyPatch, tm
         "from musicgen_core.stages import STAGES\nSTAGES['index'] = STAGES['index']._replace(version=7)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert starting(tools.musicgen("why", "tokens"), "index") == ["index mine: version of index 1 -> 7"]
+    assert starting(tools.musicgen("why", "tokens"), "index") == [
+        f"index mine: version of index {STAGES['index'].version} -> 7"
+    ]
 
 
 def test_why_a_training(tools: Tools) -> None:
@@ -85,7 +89,7 @@ def test_why_a_training(tools: Tools) -> None:
     (planned,) = json.loads((tools.folder / "results/plan/runs.json").read_text()).values()
     stage = json.loads((tools.folder / f"results/plan/stages/train/{planned['folder']}.json").read_text())
     stage["config"]["training"]["steps"] = 3
-    (run_dir / "config.json").write_text(json.dumps({**stage["config"], "stage_version": 1}))
+    (run_dir / "config.json").write_text(json.dumps({**stage["config"], "stage_version": stage["version"]}))
     (line,) = starting(tools.musicgen("why", "train"), "train")
     assert line.endswith(": unlike base-00000000: training.steps 3 -> 4")
     shutil.rmtree(run_dir)
@@ -110,8 +114,8 @@ def test_plan_says_what_it_costs(tools: Tools) -> None:
 
 def test_verify_finds_nothing_in_sound_results(tools: Tools) -> None:
     lines = tools.musicgen("verify")
-    # 3 buckets of tar, jsonl and tokens, 5 manifests, an index
-    assert re.fullmatch(r"verify: 15 files, 0\.\d+ GB; 0 fault\(s\)", lines[-1])
+    # 3 buckets of tar, jsonl and tokens, 5 manifests, 3 tables of tracks, an index
+    assert re.fullmatch(r"verify: 18 files, 0\.\d+ GB; 0 fault\(s\)", lines[-1])
 
 
 def cut(path: Path) -> None:
@@ -133,6 +137,7 @@ def flip(path: Path) -> None:
         ("audio/mine/*.jsonl", Path.unlink, "is gone"),
         ("tokens/*/mine/0*.tar", flip, r"its \d+ bytes are not those that were written: it was altered"),
         ("manifest/mine/train.jsonl", flip, "it was altered"),
+        ("manifest/mine/train.tracks", flip, "it was altered"),
         ("tokens/*/mine/index.bin", flip, "it was altered"),
         ("tokens/*/mine/.index.bin.made.json", cut, r"its receipt \.index\.bin\.made\.json is damaged"),
     ],
