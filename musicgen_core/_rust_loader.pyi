@@ -23,14 +23,17 @@ __all__ = [
     "hash_file",
     "hash_files",
     "interleave",
+    "kernel_targets",
     "measure",
     "mix_to_mono",
     "panic_for_tests",
     "philox_raw",
     "probe",
+    "read_audio_segment",
     "resample",
     "sound_bounds",
     "uniform",
+    "use_kernel_target",
     "write_token_index",
     "write_track_list",
 ]
@@ -51,7 +54,19 @@ def decode_segment(
     path: _Path, start_samples: int, num_samples: int, from_start: bool
 ) -> tuple[NDArray[np.float32], int]: ...
 def mix_to_mono(wav: NDArray[np.float32]) -> NDArray[np.float32]: ...
-def resample(wav: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]: ...
+def resample(wav: NDArray[np.float32], from_hz: int, to_hz: int, preset: str) -> NDArray[np.float32]: ...
+def read_audio_segment(
+    source: bytes | _Path,
+    name: str,
+    start: int,
+    count: int,
+    sample_rate_hz: int,
+    num_channels: int,
+    preset: str,
+    out: NDArray[np.float32] | None,
+) -> tuple[NDArray[np.float32] | None, int]: ...
+def kernel_targets() -> list[str]: ...
+def use_kernel_target(name: str) -> str: ...
 def measure(wav: NDArray[np.float32], sample_rate_hz: int) -> tuple[float, float, float | None, float | None]: ...
 def panic_for_tests() -> None: ...
 def sound_bounds(wav: NDArray[np.float32], threshold_dbfs: float) -> tuple[int, int]: ...

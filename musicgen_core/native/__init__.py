@@ -18,7 +18,6 @@ from musicgen_core.native.audio import decode_segment as decode_segment
 from musicgen_core.native.audio import measure as measure
 from musicgen_core.native.audio import mix as mix
 from musicgen_core.native.audio import probe as probe
-from musicgen_core.native.audio import resample as resample
 from musicgen_core.native.audio import sound_bounds as sound_bounds
 from musicgen_core.native.batches import Segments as Segments
 from musicgen_core.native.batches import TokenSampler as TokenSampler
@@ -29,6 +28,10 @@ from musicgen_core.native.digest import hash_file as hash_file
 from musicgen_core.native.digest import hash_files as hash_files
 from musicgen_core.native.pattern import deinterleave as deinterleave
 from musicgen_core.native.pattern import interleave as interleave
+from musicgen_core.native.resampling import kernel_targets as kernel_targets
+from musicgen_core.native.resampling import read_segment as read_segment
+from musicgen_core.native.resampling import resample as resample
+from musicgen_core.native.resampling import use_kernel_target as use_kernel_target
 from musicgen_core.native.sampling import philox_raw as philox_raw
 from musicgen_core.native.sampling import uniform as uniform
 from musicgen_core.native.shards import TokenShards as TokenShards

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from musicgen_core import _rust_loader
+from musicgen_core.native.arguments import planar, rate
 from musicgen_core.native.types import PathLike, Wav
 
 
@@ -132,7 +133,7 @@ def mix(wav_CN: Wav, num_channels: int) -> Wav:
     Raises:
         ValueError: more channels asked for than a file with 2 or more has, or wrong shape or dtype.
     """
-    wav_CN = _planar(wav_CN)
+    wav_CN = planar(wav_CN)
     have = wav_CN.shape[0]
     if num_channels == have:
         return wav_CN
@@ -145,47 +146,15 @@ def mix(wav_CN: Wav, num_channels: int) -> Wav:
     raise ValueError(f"cannot make {num_channels} channels of {have}; choose 1, or at most {have}")
 
 
-def resample(wav_CN: Wav, from_hz: int, to_hz: int, preset: str = "julius24") -> Wav:
-    """Changes the sample rate by a polyphase windowed sinc.
-
-    `julius24` is AudioCraft's resampler (julius `resample_frac`, zeros=24, rolloff=0.945; ends replicated) within 1e-6.
-    The output has exactly floor(N * to_hz / from_hz) samples; julius rounds that quotient to float32 first, which gives
-    it one sample more for about 3 % of lengths around 30 s at 44.1 -> 32 kHz.
-
-    Returns:
-        wav_CM float32.
-
-    Raises:
-        ValueError: a rate outside 1..768000 Hz, an unknown preset, wrong shape or dtype.
-        LimitError: a pair of rates whose filter would exceed 64 MiB.
-    """
-    if preset != "julius24":
-        raise ValueError(f"unknown preset {preset!r}; there is julius24")
-    return _rust_loader.resample(_planar(wav_CN), _u32("from_hz", from_hz), _u32("to_hz", to_hz))
-
-
 def measure(wav_CN: Wav, sample_rate_hz: int) -> AudioMeasure:
     """Peak, RMS, integrated loudness (EBU R 128, ITU-R BS.1770) and true peak.
 
     Raises:
         ValueError: a sample that is not finite, a rate outside 1..768000 Hz, wrong shape or dtype.
     """
-    return AudioMeasure(*_rust_loader.measure(_planar(wav_CN), _u32("sample_rate_hz", sample_rate_hz)))
+    return AudioMeasure(*_rust_loader.measure(planar(wav_CN), rate("sample_rate_hz", sample_rate_hz)))
 
 
 def sound_bounds(wav_CN: Wav, threshold_dbfs: float) -> tuple[int, int]:
     """First, and one past the last, sample whose magnitude is above the threshold on any channel; (0, 0) if none is."""
-    return _rust_loader.sound_bounds(_planar(wav_CN), threshold_dbfs)
-
-
-def _planar(wav: Wav) -> Wav:
-    """Checks and lays out what the kernels need: float32 [C, N], C-contiguous."""
-    if wav.ndim != 2 or wav.dtype != np.float32:
-        raise ValueError(f"expected float32 [channels, samples], got {wav.dtype} {list(wav.shape)}")
-    return np.ascontiguousarray(wav)
-
-
-def _u32(name: str, value: int) -> int:
-    if not 0 < value < 1 << 32:
-        raise ValueError(f"{name} is {value}; it must be in 1..768000")
-    return value
+    return _rust_loader.sound_bounds(planar(wav_CN), threshold_dbfs)

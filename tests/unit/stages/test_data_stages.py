@@ -129,6 +129,20 @@ def test_two_builds_give_the_same_bytes(corpus: Corpus) -> None:
         assert (corpus.home / f"one{ending}").read_bytes() == (corpus.home / f"two{ending}").read_bytes()
 
 
+def test_resampler_is_the_configs(corpus: Corpus) -> None:
+    """A tone just above the codec's band: its alias stays by AudioCraft's filter, and is gone by the other."""
+    times = np.arange(4 * 44100) / 44100
+    soundfile.write(corpus.music / "high.wav", np.sin(2 * np.pi * 1.01 * RATE_HZ / 2 * times) * 0.5, 44100)
+    corpus.plan()
+    level = {}
+    for resampler in ("julius24", "hq"):
+        members, records = corpus.resample(audio=AudioConfig(resampler=resampler), silence_dbfs=-200.0)
+        prepared, _ = soundfile.read(io.BytesIO(members[f"{records['high.wav']['key']}.flac"]))
+        level[resampler] = np.sqrt(np.mean(prepared[len(prepared) // 4 : -len(prepared) // 4] ** 2))
+    assert level["julius24"] > 1e-3
+    assert level["hq"] < 1e-5
+
+
 def test_rate_and_channels_become_the_codecs(corpus: Corpus) -> None:
     times = np.arange(2 * 11025) / 11025
     soundfile.write(corpus.music / "wide.wav", np.stack([np.sin(440 * times), 0 * times], 1) * 0.5, 11025)
