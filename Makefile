@@ -60,7 +60,9 @@ digests: build  ## record the code of the stages, after versions in musicgen_cor
 	@$(PY) tests/house/stage_code.py
 
 bench: build  ## run every benchmark, each against a peer in the same run
-	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file; done
+	@uv=$$(command -v uv || echo .uv/bin/uv)
+	$$uv pip install --quiet --python $(PY) --requirement benchmarks/requirements.txt
+	for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file; done
 
 clean:  ## remove .venv and compiled files; music and results stay
 	@rm -rf $(VENV) .uv rust_loader/target musicgen_core/*.so

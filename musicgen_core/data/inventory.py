@@ -20,7 +20,7 @@ from musicgen_core.util.log import progress
 
 # fmt: off
 AUDIO_SUFFIXES = frozenset((
-    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".m4a", ".mp4", ".aac", ".mka",
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".m4a", ".mp4", ".aac", ".mka",
     ".mkv", ".webm",
 ))
 """Endings of files that are opened as audio. What they really hold is found out by opening them."""
