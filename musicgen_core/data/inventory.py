@@ -20,8 +20,8 @@ from musicgen_core.util.log import progress
 
 # fmt: off
 AUDIO_SUFFIXES = frozenset((
-    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".m4a", ".mp4", ".aac", ".mka",
-    ".mkv", ".webm",
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".m4a", ".mp4", ".aac",
+    ".mka", ".mkv", ".webm",
 ))
 """Endings of files that are opened as audio. What they really hold is found out by opening them."""
 

@@ -5,6 +5,7 @@ use crate::decode::{Audio, Interrupt, Opened, guard, open};
 use crate::error::{Error, Result};
 use crate::filter::Preset;
 use crate::kernels;
+use crate::memory::zeros;
 use crate::resample::Resampler;
 use crate::segments::decode_segment;
 use crate::stream::Source;
@@ -101,7 +102,7 @@ fn mix(audio: Audio, num_channels: usize, source: &Source<'_>) -> Result<Vec<f32
     let (have, num_samples) = (audio.num_channels, audio.num_samples());
     match num_channels {
         1 if have > 1 => {
-            let mut mono = vec![0.0; num_samples];
+            let mut mono = zeros(&source.name(), num_samples)?;
             kernels::mix_to_mono(&audio.samples, have, &mut mono);
             Ok(mono)
         }
