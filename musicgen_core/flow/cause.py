@@ -61,7 +61,7 @@ def _differences_of_inputs(job: Job, flow: Flow, receipt: Receipt, makers: dict[
         yield from shorten(_bucket_differences(job, flow))
         return
     if job.stage == "manifest":
-        yield from shorten(_word_differences(job, flow))
+        yield from shorten(_word_differences(job, flow, receipt.config["weight"]))
     small = [path for path in receipt.inputs if path.startswith(f"{flow.plan_dir}/") and Path(path).is_file()]
     changed = [
         path for path, digest in check_inputs([Path(p) for p in small]).items() if digest != receipt.inputs[path]
@@ -87,15 +87,17 @@ def _bucket_differences(job: Job, flow: Flow) -> Iterator[str]:
     yield from (f"- {before[key]}" for key in sorted(before.keys() - places.keys(), key=before.__getitem__))
 
 
-def _word_differences(job: Job, flow: Flow) -> Iterator[str]:
-    """What is said of tracks now and was not when the manifest was written."""
+def _word_differences(job: Job, flow: Flow, weight: float) -> Iterator[str]:
+    """What is said of tracks now and was not when the manifest was written, at that `weight` of the corpus."""
     corpus = job.wildcards["corpus"]
     splits = [Path(f"{flow.results}/manifest/{corpus}/{name}.jsonl") for name in ("train", "valid", "evaluate")]
     before = {line["track"]: line for path in splits for line in _lines(path)}
     now = {line["track"]: line for line in _lines(Path(flow.plan_dir) / corpus / "metadata.jsonl")}
     for key in sorted(before.keys() & now.keys(), key=lambda key: str(now[key]["path"])):
-        old = {name: before[key].get(name) for name in now[key]}
-        yield from (f"{now[key]['path']}: {text}" for text in differences(old, now[key]))
+        own = now[key].get("weight")
+        new = {**now[key], "weight": weight * (1.0 if own is None else own)}  # as data/manifest.py joins them
+        old = {name: before[key].get(name) for name in new}
+        yield from (f"{new['path']}: {text}" for text in differences(old, new))
 
 
 def _explain_training(job: Job, flow: Flow) -> Iterator[str]:
