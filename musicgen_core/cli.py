@@ -26,6 +26,7 @@ TOOLS: dict[str, str] = {
     "fetch": "bring hub weights named in config.yaml into the local store (the only networked command)",
     "convert": "bring a model from or to the layouts of AudioCraft and transformers",
     "schema": "write the JSON Schema of config.yaml",
+    "bench-loader": "time the loaders on this machine and corpus, against a GPU's need",
     "doctor": "print versions and devices, and what is missing",
 }
 
