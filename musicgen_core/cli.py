@@ -31,6 +31,7 @@ TOOLS: dict[str, str] = {
     "verify": "compare every result with the digest that its stage wrote down, and say what to run again",
     "gc": "list, and with --remove remove, what under results no config refers to",
     "schema": "write the JSON Schema of config.yaml",
+    "bench-loader": "time the loaders on this machine and corpus, against a GPU's need",
     "doctor": "print versions and devices, and what is missing",
 }
 
