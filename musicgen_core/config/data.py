@@ -60,12 +60,16 @@ class DataConfig:
     """Changes which groups fall into which split."""
 
     num_prompts: int = 4
-    """Held-out captions copied into generate.jsonl and used as prompts."""
+    """Held-out captions of each corpus used as prompts: the first ones of generate.jsonl."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioConfig:
     """How audio is prepared before it is tokenised. Rate and channels are the codec's."""
+
+    resampler: Literal["julius24", "hq"] = "julius24"
+    """`julius24` is AudioCraft's filter, so that codes are as AudioCraft would make them; `hq` keeps more treble and
+    lets through no aliases, at three times the filter's cost (docs/resampling.md)."""
 
     loudness_lufs: float | None = None
     """Integrated loudness every track is brought to; null: left as it is."""

@@ -110,7 +110,8 @@ def is_noncommercial(license_name: str | None, origin: str) -> bool:
 def require_commercial(license_name: str | None, origin: str, accepted: bool, key: str) -> None:
     """ValueError for non-commercial weights unless the config accepts them by `key`."""
     if is_noncommercial(license_name, origin) and not accepted:
+        remedy = f"Give {key}" if key.startswith("--") else f"Set {key}: true"
         raise ValueError(
             f"{origin}: weights under a non-commercial licence ({license_name or 'CC-BY-NC-4.0'}); what is trained or "
-            f"generated with them inherits that. Set {key}: true to accept"
+            f"generated with them inherits that. {remedy} to accept"
         )

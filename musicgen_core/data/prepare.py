@@ -43,7 +43,8 @@ def prepare_track(
         return None, replace(rejected, reason=refusal[0], detail=refusal[1])
 
     # AudioCraft's order (audiocraft/data/audio_utils.py): all channels are resampled, then mixed
-    wav_CN = native.mix(native.resample(wav_CN, source_hz, config.sample_rate_hz), config.num_channels)
+    wav_CN = native.resample(wav_CN, source_hz, config.sample_rate_hz, config.audio.resampler)
+    wav_CN = native.mix(wav_CN, config.num_channels)
     if (refusal := _judge_level(wav_CN, config)) is not None:
         return None, replace(rejected, reason=refusal[0], detail=refusal[1])
     if config.audio.trim_silence_dbfs is not None:

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +42,22 @@ def save_composite(
         raise ValueError("; ".join(obstacles))
     text = express_text_encoder(model.conditioner, words, model.config.shape[0])
     settings, codec_state = read_as_transformers(codec_folder)
-    config = _config(model, text, settings)
-    config.save_pretrained(folder)
+    with _without_warnings("transformers.configuration_utils"):  # of a special token beyond the codes: MusicGen's own
+        _config(model, text, settings).save_pretrained(folder)
     _write_generation_config(folder, model, num_frames)
     _write_processor(folder, model, text, settings)
     save_file(_state(model, text, codec_state), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@contextmanager
+def _without_warnings(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def save_for_transformers(

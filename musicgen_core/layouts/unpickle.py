@@ -56,7 +56,8 @@ def load_untrusted(path: Path) -> Any:
             "{'best_state': ..., 'xp.cfg': ...}, as audiocraft.utils.export.export_lm does"
         ) from None
     except (RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(f"{path}: not a whole torch.save file ({str(error).splitlines()[0][:200]})") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: not a whole torch.save file ({reason[:200]}); copy it again") from None
 
 
 def plain(value: Any) -> Any:

@@ -57,7 +57,8 @@ def build_model(
     config = resolve_model(model, codec)
     dim, _, _ = config.shape
     with torch.device("meta"):
-        configs = {DESCRIPTION: conditioner, **config.conditions}
+        # sorted: a config that went through JSON has lost its order, and a prefix has one
+        configs = {DESCRIPTION: conditioner, **dict(sorted(config.conditions.items()))}
         conditioners = {name: build_conditioner(item, dim) for name, item in configs.items()}
         built = LanguageModel(config, conditioners, {name: item.fusion for name, item in configs.items()})
     if torch.device(device).type == "meta":

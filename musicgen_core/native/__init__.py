@@ -1,9 +1,11 @@
 """The public face of the Rust and C++ extension: audio in, numbers out. Nothing else imports the extension.
 
 Arrays are numpy. Shape suffixes: C channels, N samples, M samples at another rate, B batch, K codebooks, T frames,
-S pattern steps. Every function that takes time releases the GIL; decoding, hashing many files and checking shards also
-answer Ctrl-C. Errors name the file they are about: FileNotFoundError and other OSErrors from the system, `AudioError`
-with its three subclasses for what is in an audio file, `ShardError` for token shards, ValueError for arguments.
+S pattern steps. Every function that takes time releases the GIL; those that may take seconds also answer Ctrl-C. Errors
+name the file they are about, and the time or byte where that is known: FileNotFoundError and other OSErrors from the
+system, `AudioError` with its three subclasses (corrupt, unsupported, limit) for what is in an audio file, `ShardError`
+for token shards, MemoryError when the system refuses memory, ValueError for arguments, RuntimeError for a bug in the
+extension. All is safe after a fork. docs/robustness.md has the limits.
 """
 
 from musicgen_core._rust_loader import AudioError as AudioError
@@ -18,7 +20,6 @@ from musicgen_core.native.audio import decode_segment as decode_segment
 from musicgen_core.native.audio import measure as measure
 from musicgen_core.native.audio import mix as mix
 from musicgen_core.native.audio import probe as probe
-from musicgen_core.native.audio import resample as resample
 from musicgen_core.native.audio import sound_bounds as sound_bounds
 from musicgen_core.native.batches import Segments as Segments
 from musicgen_core.native.batches import TokenSampler as TokenSampler
@@ -29,6 +30,10 @@ from musicgen_core.native.digest import hash_file as hash_file
 from musicgen_core.native.digest import hash_files as hash_files
 from musicgen_core.native.pattern import deinterleave as deinterleave
 from musicgen_core.native.pattern import interleave as interleave
+from musicgen_core.native.resampling import kernel_targets as kernel_targets
+from musicgen_core.native.resampling import read_segment as read_segment
+from musicgen_core.native.resampling import resample as resample
+from musicgen_core.native.resampling import use_kernel_target as use_kernel_target
 from musicgen_core.native.sampling import philox_raw as philox_raw
 from musicgen_core.native.sampling import uniform as uniform
 from musicgen_core.native.shards import TokenShards as TokenShards

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from musicgen_core import _rust_loader
+from musicgen_core.native.arguments import planar, rate
 from musicgen_core.native.types import PathLike, Wav
 
 
@@ -68,10 +69,11 @@ def probe(path: PathLike) -> AudioInfo:
 def decode(source: PathLike | bytes, name: str | None = None) -> tuple[Wav, int]:
     """Decodes a whole file, or an encoded file held in memory (a tar member, for example).
 
-    Encoder delay and padding are trimmed as the file says (MP3 with a LAME tag, Ogg Vorbis and Opus, ALAC). AAC has no
-    such trim: its samples are as in the bitstream, usually 1024 later than other players show them. MPEG audio
-    without a LAME tag is all there, too; tags and junk between its frames are passed over, and files that were joined
-    are read to the end, though the first one's tag knows nothing of the second.
+    Encoder delay and padding are trimmed as the file says: MP3 with a LAME tag; Ogg; AAC and ALAC in MP4, by iTunes'
+    gapless entry, the edit list and the packets' durations; Matroska and WebM. Bare AAC (ADTS) says nothing of them, so
+    all its samples are kept, usually 1024 of silence first. MPEG audio without a LAME tag is all there, too; tags and
+    junk between its frames are passed over, and files that were joined are read to the end, though the first one's tag
+    knows nothing of the second. docs/formats.md has the rules.
 
     Args:
         source: a path, or the bytes of a file.
@@ -83,7 +85,7 @@ def decode(source: PathLike | bytes, name: str | None = None) -> tuple[Wav, int]
     Raises:
         FileNotFoundError, OSError: the file cannot be read.
         UnsupportedAudioError: not audio, or of an unknown format.
-        CorruptAudioError: truncated (fewer samples than the header says, or a last MPEG frame that is cut), lost or
+        CorruptAudioError: truncated (fewer samples than the header says, no last page in Ogg, half a frame), lost or
             undecodable packets, a FLAC whose samples do not match its MD5, NaN or infinite samples, or no samples at
             all.
         LimitError: more than 32 channels, a rate outside 1..768000 Hz, or over 2^31 samples in all channels together.
@@ -93,16 +95,24 @@ def decode(source: PathLike | bytes, name: str | None = None) -> tuple[Wav, int]
     return _rust_loader.decode_file(source)
 
 
-def decode_segment(path: PathLike, start_samples: int, num_samples: int) -> tuple[Wav, int]:
+def decode_segment(
+    path: PathLike, start_samples: int, num_samples: int, *, from_start: bool = False
+) -> tuple[Wav, int]:
     """Decodes part of a file: bit-equal to `decode(path)[0][:, start_samples : start_samples + num_samples]`.
 
-    Lossless formats, Ogg Vorbis and MPEG audio (layers II and III) are reached by seeking, with as much pre-roll as the
-    codec's memory needs; Opus, AAC and Matroska are decoded from the start, since only that is exact. Where the frames
-    of an MPEG file are is found once, as far as the segment, and remembered by the process (16 MiB for all files
-    together) until the file changes: from then on a segment costs the same wherever it lies.
+    The part is reached by seeking, with as much pre-roll as the codec's memory needs, at a cost that does not depend on
+    where it lies. Ogg, Matroska, ADTS and MPEG files are walked once per process and file to learn where samples lie;
+    what was learnt stays in memory (64 MiB for about 300 hours; MPEG has 16 MiB of its own) until the file changes.
+    Decoded from the start instead, since only that is exact: Opus in its speech modes, fragmented MP4, files that are
+    damaged or irregular before the part.
+
+    The one exception to bit-equality: AAC with noise substitution (PNS, which ffmpeg's own encoder uses). The standard
+    leaves that noise to the decoder, whose generator's state depends on all that was decoded before. The difference is
+    noise of the same level in the same bands; `from_start` avoids it.
 
     Args:
         start_samples, num_samples: in samples of the file's own rate, not negative.
+        from_start: decode from the start of the file whatever its format.
 
     Returns:
         wav_CN float32 and the rate in Hz. N is smaller than num_samples at the file's end, and 0 beyond it.
@@ -111,7 +121,7 @@ def decode_segment(path: PathLike, start_samples: int, num_samples: int) -> tupl
         as `decode`, for the part that is read; a file that is damaged elsewhere is not noticed.
         ValueError: a negative argument.
     """
-    return _rust_loader.decode_segment(path, start_samples, num_samples)
+    return _rust_loader.decode_segment(path, start_samples, num_samples, from_start)
 
 
 def mix(wav_CN: Wav, num_channels: int) -> Wav:
@@ -123,7 +133,7 @@ def mix(wav_CN: Wav, num_channels: int) -> Wav:
     Raises:
         ValueError: more channels asked for than a file with 2 or more has, or wrong shape or dtype.
     """
-    wav_CN = _planar(wav_CN)
+    wav_CN = planar(wav_CN)
     have = wav_CN.shape[0]
     if num_channels == have:
         return wav_CN
@@ -136,47 +146,15 @@ def mix(wav_CN: Wav, num_channels: int) -> Wav:
     raise ValueError(f"cannot make {num_channels} channels of {have}; choose 1, or at most {have}")
 
 
-def resample(wav_CN: Wav, from_hz: int, to_hz: int, preset: str = "julius24") -> Wav:
-    """Changes the sample rate by a polyphase windowed sinc.
-
-    `julius24` is AudioCraft's resampler (julius `resample_frac`, zeros=24, rolloff=0.945; ends replicated) within 1e-6.
-    The output has exactly floor(N * to_hz / from_hz) samples; julius rounds that quotient to float32 first, which gives
-    it one sample more for about 3 % of lengths around 30 s at 44.1 -> 32 kHz.
-
-    Returns:
-        wav_CM float32.
-
-    Raises:
-        ValueError: a rate outside 1..768000 Hz, an unknown preset, wrong shape or dtype.
-        LimitError: a pair of rates whose filter would exceed 64 MiB.
-    """
-    if preset != "julius24":
-        raise ValueError(f"unknown preset {preset!r}; there is julius24")
-    return _rust_loader.resample(_planar(wav_CN), _u32("from_hz", from_hz), _u32("to_hz", to_hz))
-
-
 def measure(wav_CN: Wav, sample_rate_hz: int) -> AudioMeasure:
     """Peak, RMS, integrated loudness (EBU R 128, ITU-R BS.1770) and true peak.
 
     Raises:
         ValueError: a sample that is not finite, a rate outside 1..768000 Hz, wrong shape or dtype.
     """
-    return AudioMeasure(*_rust_loader.measure(_planar(wav_CN), _u32("sample_rate_hz", sample_rate_hz)))
+    return AudioMeasure(*_rust_loader.measure(planar(wav_CN), rate("sample_rate_hz", sample_rate_hz)))
 
 
 def sound_bounds(wav_CN: Wav, threshold_dbfs: float) -> tuple[int, int]:
     """First, and one past the last, sample whose magnitude is above the threshold on any channel; (0, 0) if none is."""
-    return _rust_loader.sound_bounds(_planar(wav_CN), threshold_dbfs)
-
-
-def _planar(wav: Wav) -> Wav:
-    """Checks and lays out what the kernels need: float32 [C, N], C-contiguous."""
-    if wav.ndim != 2 or wav.dtype != np.float32:
-        raise ValueError(f"expected float32 [channels, samples], got {wav.dtype} {list(wav.shape)}")
-    return np.ascontiguousarray(wav)
-
-
-def _u32(name: str, value: int) -> int:
-    if not 0 < value < 1 << 32:
-        raise ValueError(f"{name} is {value}; it must be in 1..768000")
-    return value
+    return _rust_loader.sound_bounds(planar(wav_CN), threshold_dbfs)

@@ -39,7 +39,8 @@ class TokenShards:
     """
 
     def __init__(self, index_path: PathLike) -> None:
-        """Opens an index, and compares it with its digest (48 bytes are read per track); shards are only looked at.
+        """Opens an index, and compares it with the digest at its end (48 bytes per track are read). A track's codes are
+        compared with their digest when they are first read here; `read` and `batch` then raise ShardError.
 
         Raises:
             FileNotFoundError: the index or one of its shards is missing.

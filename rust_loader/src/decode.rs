@@ -1,5 +1,6 @@
 //! Whole decode and probe: what a file is, and all its samples.
 
+use crate::adts_frames;
 use crate::error::{Error, Result};
 pub use crate::guard::guard;
 use crate::kernels;
@@ -32,9 +33,26 @@ pub struct Audio {
     pub samples: Vec<f32>,
     pub num_channels: usize,
     pub sample_rate_hz: u32,
+    /// The codec's samples are integers, so that all of these are finite.
+    pub integer: bool,
 }
 
 impl Audio {
+    /// Fails where a sample is NaN or infinite. `start`: the number of the first sample in the file.
+    pub fn check_finite(&self, name: &str, start: u64) -> Result<()> {
+        let first = if self.integer { None } else { kernels::first_nonfinite(&self.samples) };
+        let Some(index) = first else { return Ok(()) };
+        let num_samples = self.num_samples();
+        let at = start + (index % num_samples) as u64;
+        let message = format!(
+            "sample {at} of channel {} ({:.3} s) is {}",
+            index / num_samples,
+            at as f64 / f64::from(self.sample_rate_hz),
+            self.samples[index]
+        );
+        Err(Error::corrupt(name, message))
+    }
+
     pub fn num_samples(&self) -> usize {
         self.samples.len() / self.num_channels
     }
@@ -56,7 +74,9 @@ pub fn probe(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Info> {
             stream.spec().ok_or_else(|| Error::corrupt(&stream.name, "holds no audio"))?;
         let num_samples = match (stream.declared_samples(), stream.family, first_packet) {
             (_, Family::Other, _) => None,
-            (_, Family::Aac, Some(frames)) => Some(frames + stream.count_samples(Some(frames), interrupt)?),
+            (None, Family::Aac, Some(frames)) => {
+                Some((frames + stream.count_samples(Some(frames), interrupt)?).saturating_sub(stream.skip))
+            }
             (Some(_), Family::Vorbis, None) => Some(stream.count_samples(None, interrupt)?), // an end stamp may lie
             (Some(samples), _, _) => Some(samples),
             (None, _, first) => {
@@ -92,14 +112,19 @@ pub fn decode(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Audio> {
         };
         let range = read_range(&mut stream, 0, None, interrupt)?;
         check_complete(&mut stream, range.planes.num_samples() as u64, range.jumps)?;
-        finish(range, &stream.name, 0)
+        if stream.container() == "aac" && adts_frames::is_cut(source.open()?.0, stream.tag_bytes) {
+            return Err(Error::corrupt(&stream.name, "truncated: the last frame is not whole"));
+        }
+        let audio = range.into_audio();
+        audio.check_finite(&stream.name, 0)?;
+        Ok(audio)
     })
 }
 
 /// A file by the path that reads it.
 pub enum Opened<'s> {
     Mpeg(Mpeg<'s>),
-    Stream(Stream<'s>),
+    Stream(Box<Stream<'s>>),
 }
 
 pub fn open(source: Source<'_>, verify: bool) -> Result<Opened<'_>> {
@@ -108,26 +133,12 @@ pub fn open(source: Source<'_>, verify: bool) -> Result<Opened<'_>> {
     }
     let stream = Stream::open(source, verify)?;
     if stream.family != Family::Mpeg {
-        return Ok(Opened::Stream(stream));
+        return Ok(Opened::Stream(Box::new(stream)));
     }
     match Mpeg::open(source, true)? {
         Some(mpeg) => Ok(Opened::Mpeg(mpeg)),
         None => Err(Error::unsupported(&stream.name, "not audio, or of a format that is not read")),
     }
-}
-
-impl Range {
-    pub fn into_audio(self) -> Audio {
-        let Self { planes, sample_rate_hz, num_channels, .. } = self;
-        Audio { samples: planes.into_vec(), num_channels, sample_rate_hz }
-    }
-}
-
-/// The samples from `start` on, which must be finite. (MPEG audio's are: its numbers are bounded, its tables finite.)
-pub fn finish(range: Range, name: &str, start: u64) -> Result<Audio> {
-    let audio = range.into_audio();
-    check_finite(name, &audio.samples, audio.num_channels, start, audio.sample_rate_hz)?;
-    Ok(audio)
 }
 
 /// Part of a stream, with what a caller may want to check.
@@ -137,6 +148,14 @@ pub struct Range {
     pub num_channels: usize,
     /// Samples by which the container's positions ran ahead of the samples.
     pub jumps: u64,
+    pub integer: bool,
+}
+
+impl Range {
+    pub fn into_audio(self) -> Audio {
+        let Self { planes, sample_rate_hz, num_channels, integer, .. } = self;
+        Audio { samples: planes.into_vec(), num_channels, sample_rate_hz, integer }
+    }
 }
 
 /// Samples `start .. start + count` (to the end for None) of a stream that is at its beginning.
@@ -146,9 +165,13 @@ pub fn read_range(stream: &mut Stream<'_>, start: u64, count: Option<u64>, inter
     let mut jumps = 0u64;
     let from = start.saturating_add(stream.skip);
     let end = stream.end().unwrap_or(u64::MAX).min(count.map_or(u64::MAX, |count| from.saturating_add(count)));
-    while at < end {
+    let mut ended = false;
+    while at < end.saturating_add(stream.padding) {
         interrupt()?;
-        let Some(place) = stream.advance()? else { break };
+        let Some(place) = stream.advance()? else {
+            ended = true;
+            break;
+        };
         check_contiguous(stream, place.position, at, &mut jumps)?;
         let frames = place.num_frames as u64;
         let (lo, hi) = (from.clamp(at, at + frames) - at, end.clamp(at, at + frames) - at);
@@ -163,23 +186,17 @@ pub fn read_range(stream: &mut Stream<'_>, start: u64, count: Option<u64>, inter
         return Err(Error::corrupt(&stream.name, "holds no audio"));
     };
     let mut planes = planes.unwrap_or_else(|| Planes::new(spec.1, 0));
+    if ended {
+        let last = at.saturating_sub(stream.padding).max(from);
+        planes.drop_back(end.min(at).saturating_sub(last) as usize);
+    }
+    if stream.codec() == "opus" {
+        planes.flush_tiny();
+    }
     if stream.gain != 1.0 {
         planes.scale(stream.gain);
     }
-    Ok(Range { planes, sample_rate_hz: spec.0, num_channels: spec.1, jumps })
-}
-
-pub fn check_finite(name: &str, samples: &[f32], num_channels: usize, start: u64, rate: u32) -> Result<()> {
-    let Some(index) = kernels::first_nonfinite(samples) else { return Ok(()) };
-    let num_samples = samples.len() / num_channels;
-    let at = start + (index % num_samples) as u64;
-    let message = format!(
-        "sample {at} of channel {} ({:.3} s) is {}",
-        index / num_samples,
-        at as f64 / f64::from(rate),
-        samples[index]
-    );
-    Err(Error::corrupt(name, message))
+    Ok(Range { planes, sample_rate_hz: spec.0, num_channels: spec.1, jumps, integer: stream.is_integer() })
 }
 
 /// Room to start with: what the header or the caller says, but never more than the file's size makes plausible.
@@ -192,7 +209,7 @@ fn expected(stream: &Stream<'_>, num_channels: usize, count: Option<u64>) -> usi
 /// Packets of these codecs say where they belong: a gap means lost packets, which must not shift what follows. Ogg
 /// pages are stamped by the encoder, and some stamp a block switch wrongly (by 448 samples, often): such a jump, below
 /// any page's length, is counted in `jumps` and otherwise ignored, as other players do.
-fn check_contiguous(stream: &Stream<'_>, position: i64, at: u64, jumps: &mut u64) -> Result<()> {
+pub fn check_contiguous(stream: &Stream<'_>, position: i64, at: u64, jumps: &mut u64) -> Result<()> {
     let stamped = match stream.family {
         Family::Lossless => false,
         Family::Vorbis | Family::Opus => true,
@@ -215,8 +232,16 @@ fn check_complete(stream: &mut Stream<'_>, decoded: u64, jumps: u64) -> Result<(
         let message = format!("truncated: {decoded} of {declared} samples are there");
         return Err(Error::corrupt(&stream.name, message));
     }
+    if stream.missing_bytes > 0 {
+        let message = format!("truncated: the last {} bytes are not there", stream.missing_bytes);
+        return Err(Error::corrupt(&stream.name, message));
+    }
     if decoded == 0 {
         return Err(Error::corrupt(&stream.name, "holds no samples"));
+    }
+    if stream.container() == "ogg" {
+        // To the last page, which must say that it is: a file cut between two pages looks whole otherwise.
+        while stream.next_packet()?.is_some() {}
     }
     if stream.verified() == Some(false) {
         return Err(Error::corrupt(&stream.name, "the samples do not match the checksum in the file"));

@@ -80,9 +80,10 @@ impl Error {
             DecoderError::DecodeError(message) => Self::corrupt(name, format!("{doing}: {message}")),
             DecoderError::Unsupported(message) => Self::unsupported(name, format!("{doing}: {message}")),
             DecoderError::LimitError(message) => Self::limit(name, format!("{doing}: {message}")),
-            DecoderError::ResetRequired => {
-                Self::unsupported(name, format!("{doing}: the stream changes its format midway"))
-            }
+            DecoderError::ResetRequired => Self::unsupported(
+                name,
+                format!("{doing}: another stream follows the first (chained files); split them"),
+            ),
             DecoderError::SeekError(SeekErrorKind::Unseekable) => {
                 Self::unsupported(name, format!("{doing}: not seekable"))
             }

@@ -1,18 +1,24 @@
 //! Files, threads and memory of musicgen_core's data path. Everything in `python` is a thin binding; the rest knows
-//! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet) -> `decode`, `segments`;
-//! `resample`, `measure`; `pattern`; `shard_index` -> `shard_read`; `track_list`, `sampler` -> `draw` -> `batch`;
-//! `kernels` -> kernels/kernels.h.
+//! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet), `mpeg` -> `decode`; `segments` ->
+//! `pcm_segment`, `mpeg`, `seek_index` -> `packets`, `opus_segment`; `filter` -> `resample` -> `audio_segment`;
+//! `measure`; `pattern`; `shard_index` -> `shard_read`; `track_list`, `sampler` -> `draw` -> `batch`; `kernels`.
 
+pub mod adts_frames;
+pub mod audio_segment;
 pub mod batch;
 pub mod checked;
 pub mod decode;
 pub mod draw;
 pub mod error;
+pub mod filter;
 pub mod guard;
 pub mod hash;
 pub mod kernels;
+pub mod matroska_blocks;
+pub mod matroska_trims;
 pub mod measure;
 pub mod memory;
+pub mod mp4_edits;
 pub mod mpeg;
 mod mpeg_bytes;
 mod mpeg_header;
@@ -21,15 +27,23 @@ mod mpeg_reservoir;
 mod mpeg_scan;
 mod mpeg_tag;
 pub mod npy;
+pub mod ogg_pages;
+pub mod opus_packet;
+pub mod opus_segment;
+pub mod packets;
 pub mod pattern;
+pub mod pcm_segment;
 pub mod planes;
 #[cfg(feature = "python")]
 mod python;
 pub mod resample;
 pub mod sampler;
+pub mod seek_cache;
+pub mod seek_index;
 pub mod segments;
 pub mod shard_index;
 pub mod shard_read;
+pub mod source;
 pub mod stream;
 pub mod tags;
 pub mod track_list;

@@ -63,7 +63,7 @@ impl<'s> Mpeg<'s> {
         let planes =
             if from < to { self.decode(from, to, interrupt)? } else { Planes::new(self.header().num_channels, 0) };
         let Header { sample_rate_hz, num_channels, .. } = self.header();
-        Ok(Range { planes, sample_rate_hz, num_channels, jumps: 0 })
+        Ok(Range { planes, sample_rate_hz, num_channels, jumps: 0, integer: false })
     }
 
     /// Finds every frame and fails where some are missing or cut.

@@ -49,6 +49,39 @@ impl Planes {
         }
     }
 
+    /// Sets values too small to be heard or to matter to zero. libopus' de-emphasis filter comes to rest on a denormal
+    /// number instead of zero, on which one depends on how long ago there was sound.
+    pub fn flush_tiny(&mut self) {
+        for x in &mut self.data {
+            *x = if x.abs() < 1e-30 { 0.0 } else { *x };
+        }
+    }
+
+    /// Whether the first samples are those of `other`, to the bit.
+    pub fn begins_with(&self, other: &Self) -> bool {
+        let bits = |planes: &Self, channel: usize| -> Vec<u32> {
+            let row = channel * planes.stride;
+            planes.data[row..row + other.len].iter().map(|x| x.to_bits()).collect()
+        };
+        self.num_channels == other.num_channels
+            && self.len >= other.len
+            && (0..self.num_channels).all(|channel| bits(self, channel) == bits(other, channel))
+    }
+
+    /// Drops the first `count` samples.
+    pub fn drop_front(&mut self, count: usize) {
+        for channel in 0..self.num_channels {
+            let row = channel * self.stride;
+            self.data.copy_within(row + count..row + self.len, row);
+        }
+        self.len -= count;
+    }
+
+    /// Drops the last `count` samples, or all.
+    pub fn drop_back(&mut self, count: usize) {
+        self.len = self.len.saturating_sub(count);
+    }
+
     /// Row-major [num_channels, len].
     pub fn into_vec(mut self) -> Vec<f32> {
         if self.len < self.stride {

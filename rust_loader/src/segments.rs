@@ -1,44 +1,127 @@
-//! Part of a file, bit-equal to the same slice of its whole decode: by seeking with a pre-roll where that is proven,
-//! from the start otherwise.
+//! Part of a file, bit-equal to the same slice of its whole decode: by seeking where that is proven, from the start
+//! otherwise.
 
-use crate::decode::{Audio, Interrupt, Opened, Range, finish, guard, open, read_range};
-use crate::error::Result;
+use std::path::Path;
+
+use crate::decode::{Audio, Interrupt, Opened, guard, open, read_range};
+use crate::error::{Error, Result};
+use crate::mpeg::Mpeg;
+use crate::opus_segment;
+use crate::packets::PacketRun;
+use crate::pcm_segment;
 use crate::planes::Planes;
+use crate::seek_cache::FileIdentity;
+use crate::seek_index::{self, Memory, SeekIndex};
 use crate::stream::{Family, Source, Stream};
 
-/// Samples to decode and drop before a segment so that the decoder's state no longer depends on where it began; None
-/// where that never holds (AAC draws noise, Opus converges but is not bit-equal) or where another file
-/// does it (MPEG audio, src/mpeg.rs). Vorbis: the largest block.
-fn pre_roll(family: Family) -> Option<u64> {
-    match family {
-        Family::Lossless => Some(0),
-        Family::Vorbis => Some(8192),
-        Family::Mpeg | Family::Opus | Family::Aac | Family::Other => None,
-    }
-}
-
-/// Samples `start .. start + count` of the file's own rate; fewer at its end, none beyond it.
-pub fn decode_segment(source: Source<'_>, start: u64, count: u64, interrupt: Interrupt<'_>) -> Result<Audio> {
-    guard(&source.name(), || {
-        let mut stream = match open(source, false)? {
-            Opened::Stream(stream) => stream,
-            Opened::Mpeg(mut mpeg) => return Ok(mpeg.read(start, count, interrupt)?.into_audio()),
+/// Samples `start .. start + count` of the file's own rate; fewer at its end, none beyond it. `from_start`: seek in no
+/// format.
+pub fn decode_segment(
+    source: Source<'_>,
+    start: u64,
+    count: u64,
+    from_start: bool,
+    interrupt: Interrupt<'_>,
+) -> Result<Audio> {
+    let name = source.name();
+    guard(&name, || {
+        if let Some(mut mpeg) = Mpeg::open(source, false)? {
+            return Ok(mpeg.read(start, count, interrupt)?.into_audio());
+        }
+        let sought = match source {
+            Source::File(path) if !from_start => read_by_seeking(path, start, count, interrupt)?,
+            _ => None,
         };
-        let range = match read_by_seeking(&mut stream, start, count, interrupt)? {
-            Some(found) => found,
+        let audio = match sought {
+            Some(audio) => audio,
             None => {
-                stream = Stream::open(source, false)?;
-                read_range(&mut stream, start, Some(count), interrupt)?
+                let mut stream = match open(source, false)? {
+                    Opened::Stream(stream) => stream,
+                    Opened::Mpeg(mut mpeg) => return Ok(mpeg.read(start, count, interrupt)?.into_audio()),
+                };
+                read_range(&mut stream, start, Some(count), interrupt)?.into_audio()
             }
         };
-        finish(range, &stream.name, start)
+        audio.check_finite(&name, start)?;
+        Ok(audio)
     })
 }
 
 /// None when anything speaks against it: the caller then reads from the start.
-fn read_by_seeking(stream: &mut Stream<'_>, start: u64, count: u64, interrupt: Interrupt<'_>) -> Result<Option<Range>> {
-    let (Some(pre_roll), Some(spec), Some(length)) =
-        (pre_roll(stream.family), stream.spec(), stream.declared_samples())
+fn read_by_seeking(path: &Path, start: u64, count: u64, interrupt: Interrupt<'_>) -> Result<Option<Audio>> {
+    let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+    if !metadata.is_file() {
+        return Ok(None); // `Stream::open` says what it is
+    }
+    let file = FileIdentity::new(path, &metadata);
+    if let Some(audio) = pcm_segment::read(path, &file, start, count)? {
+        return Ok(Some(audio));
+    }
+    let index = match seek_index::known(&file) {
+        Some(index) => index,
+        None => {
+            let mut stream = Stream::open(Source::File(path), false)?;
+            match seek_index::learn(path, &file, &mut stream, interrupt)? {
+                Some(index) => index,
+                None => return read_by_stamps(&mut stream, start, count, interrupt),
+            }
+        }
+    };
+    match index.as_ref() {
+        Some(index) => read_by_index(path, index, start, count, interrupt),
+        None => Ok(None),
+    }
+}
+
+/// By an index of the file.
+fn read_by_index(
+    path: &Path,
+    index: &SeekIndex,
+    start: u64,
+    count: u64,
+    interrupt: Interrupt<'_>,
+) -> Result<Option<Audio>> {
+    let SeekIndex { num_channels, sample_rate_hz, integer, .. } = *index;
+    let from = start.saturating_add(index.skip);
+    let to = from.saturating_add(count).min(index.end);
+    if from >= to {
+        return Ok(Some(Audio { samples: Vec::new(), num_channels, sample_rate_hz, integer }));
+    }
+    let found = match index.memory {
+        Memory::Opus => opus_segment::read(path, index, from, to, interrupt),
+        Memory::Samples(memory) => {
+            let mark = index.mark(from.saturating_sub(memory));
+            PacketRun::new(path, index.access, &index.params, mark)
+                .and_then(|mut run| run.read(mark.at, from..to, num_channels, interrupt))
+        }
+    };
+    let mut planes = match found {
+        Ok(Some(planes)) => planes,
+        Err(Error::Interrupted) => return Err(Error::Interrupted),
+        Ok(None) | Err(_) => return Ok(None), // what the decode from the start says of it is the answer
+    };
+    if index.gain != 1.0 {
+        planes.scale(index.gain);
+    }
+    Ok(Some(Audio { samples: planes.into_vec(), num_channels, sample_rate_hz, integer }))
+}
+
+/// Samples to decode and drop before a segment so that the decoder's state no longer depends on where it began; None
+/// where the container's time stamps are no samples.
+///
+/// AAC: one packet overlaps the next; one more for the shape of its window. (Noise that the decoder draws, PNS, does
+/// depend on where it began.)
+fn pre_roll(stream: &Stream<'_>) -> Option<u64> {
+    match stream.family {
+        Family::Lossless => Some(0),
+        Family::Aac => stream.edits.filter(|edits| edits.regular).map(|_| 2048),
+        Family::Mpeg | Family::Vorbis | Family::Opus | Family::Other => None,
+    }
+}
+
+/// By the time stamps of the container: WAV, AIFF, FLAC and MP4, where they are exact.
+fn read_by_stamps(stream: &mut Stream<'_>, start: u64, count: u64, interrupt: Interrupt<'_>) -> Result<Option<Audio>> {
+    let (Some(pre_roll), Some(spec), Some(length)) = (pre_roll(stream), stream.spec(), stream.declared_samples())
     else {
         return Ok(None);
     };
@@ -46,13 +129,13 @@ fn read_by_seeking(stream: &mut Stream<'_>, start: u64, count: u64, interrupt: I
         return Ok(None);
     }
     let (sample_rate_hz, num_channels) = spec;
-    let found = |planes| Some(Range { planes, sample_rate_hz, num_channels, jumps: 0 });
+    let integer = stream.is_integer();
+    let found = |planes: Planes| Some(Audio { samples: planes.into_vec(), num_channels, sample_rate_hz, integer });
     let end = start.saturating_add(count).min(length);
     if start >= end {
         return Ok(found(Planes::new(num_channels, 0)));
     }
-    let contiguous = stream.family != Family::Vorbis || stream.is_contiguous_to(end)?;
-    if start <= pre_roll || !contiguous || !stream.seek(start - pre_roll) {
+    if start <= pre_roll || !stream.seek(start - pre_roll) {
         return Ok(None);
     }
     let mut planes = Planes::new(num_channels, ((end - start) as usize).min(1 << 24));
@@ -61,8 +144,7 @@ fn read_by_seeking(stream: &mut Stream<'_>, start: u64, count: u64, interrupt: I
         interrupt()?;
         let Ok(Some(place)) = stream.advance() else { return Ok(None) };
         let (position, frames) = (place.position, place.num_frames as i64);
-        if next.is_some_and(|next| next != position) || (next.is_none() && position > (start - pre_roll) as i64 + 8192)
-        {
+        if next.is_some_and(|next| next != position) || (next.is_none() && position > (start - pre_roll) as i64) {
             return Ok(None);
         }
         next = Some(position + frames);

@@ -1,8 +1,5 @@
 //! One audio track of one file or byte string: opened by content (never by suffix), read packet by packet.
 
-use std::fs::{File, Metadata};
-use std::io::{Cursor, Read, Seek, SeekFrom};
-use std::path::Path;
 use std::sync::LazyLock;
 
 use symphonia::core::audio::GenericAudioBufferRef;
@@ -13,18 +10,22 @@ use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as DecoderError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track, TrackType};
-use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Timestamp;
 
 use crate::decode::Interrupt;
 use crate::error::{Error, Result};
+use crate::matroska_trims::MatroskaTrims;
+use crate::mp4_edits::Mp4Edits;
+use crate::source::id3v2_bytes;
+pub use crate::source::{Source, open_file};
 
 pub const MAX_CHANNELS: usize = 32;
 pub const MAX_SAMPLE_RATE_HZ: u32 = 768_000;
 
-static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
+pub static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     let mut registry = CodecRegistry::new();
     symphonia::default::register_enabled_codecs(&mut registry);
     registry.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
@@ -35,43 +36,6 @@ static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
 pub fn prepare() {
     LazyLock::force(&CODECS);
     symphonia::default::get_probe();
-}
-
-/// Where encoded bytes come from.
-#[derive(Clone, Copy)]
-pub enum Source<'s> {
-    File(&'s Path),
-    Bytes { name: &'s str, data: &'s [u8] },
-}
-
-impl<'s> Source<'s> {
-    pub fn name(&self) -> String {
-        match self {
-            Self::File(path) => path.display().to_string(),
-            Self::Bytes { name, .. } => (*name).to_owned(),
-        }
-    }
-
-    /// The byte source and its length.
-    fn open(&self) -> Result<(Box<dyn MediaSource + 's>, u64)> {
-        match self {
-            Self::File(path) => open_file(path).map(|(file, metadata)| (Box::new(file) as _, metadata.len())),
-            Self::Bytes { data, .. } => Ok((Box::new(Cursor::new(*data)), data.len() as u64)),
-        }
-    }
-}
-
-/// A regular file.
-pub fn open_file(path: &Path) -> Result<(File, Metadata)> {
-    let file = File::open(path).map_err(|e| Error::io(path, e))?;
-    let metadata = file.metadata().map_err(|e| Error::io(path, e))?;
-    if metadata.is_dir() {
-        return Err(Error::io(path, std::io::Error::from_raw_os_error(21))); // EISDIR
-    }
-    if !metadata.is_file() {
-        return Err(Error::unsupported(&path.display().to_string(), "not a regular file"));
-    }
-    Ok((file, metadata))
 }
 
 /// What a codec's timeline is like, and so what may be trusted and how a segment is reached.
@@ -85,9 +49,9 @@ pub enum Family {
     Opus,
     /// Bare MPEG audio, which src/mpeg.rs reads.
     Mpeg,
-    /// AAC: no gapless information is read, samples are as in the bitstream.
+    /// AAC in MP4 or bare.
     Aac,
-    /// Everything else: decoded from the start, length unknown.
+    /// Everything else: length and positions are not to be relied on.
     Other,
 }
 
@@ -99,15 +63,23 @@ pub struct Stream<'s> {
     pub family: Family,
     /// Length of the file.
     pub source_bytes: u64,
-    /// The same without a leading ID3v2 tag, which may hold pictures.
-    audio_bytes: u64,
-    /// Samples to drop before sample 0 (Opus pre-skip, which the decoder is told nothing of).
+    /// Length of a leading ID3v2 tag, which may hold pictures.
+    pub tag_bytes: u64,
+    /// Samples to drop before sample 0: Opus pre-skip, which the decoder is told nothing of, or the container's edits.
     pub skip: u64,
+    /// Samples to drop after the last one, where only a decode tells how many there are.
+    pub padding: u64,
+    /// Bytes that a Matroska header promises and the file lacks.
+    pub missing_bytes: u64,
+    /// What the boxes of an MP4 file say of AAC in it.
+    pub edits: Option<Mp4Edits>,
     /// Output gain of an Opus header.
     pub gain: f32,
     /// Rate and channels; from the header, or from the first decoded packet when the header is silent.
     spec: Option<(u32, usize)>,
     packet_bytes: u64,
+    /// A packet that was read to find it, and is yet to come.
+    pending: Option<Packet>,
     /// Position of the packet that was read last, for errors.
     reached: i64,
 }
@@ -143,7 +115,7 @@ impl<'s> Stream<'s> {
             return Err(Error::unsupported(&name, "holds no audio track of a known codec"));
         };
         let mut params = params.clone();
-        let (skip, gain) = if params.codec == CODEC_ID_OPUS { opus_header(&mut params) } else { (0, 1.0) };
+        let (mut skip, gain) = if params.codec == CODEC_ID_OPUS { opus_header(&mut params) } else { (0, 1.0) };
         let spec = match (params.sample_rate, &params.channels) {
             (Some(rate), Some(channels)) => Some((rate, channels.count())),
             _ => None,
@@ -155,7 +127,18 @@ impl<'s> Stream<'s> {
             .make_audio_decoder(&params, &AudioDecoderOptions::default().verify(verify))
             .map_err(|e| Error::from_decoder(&name, "opening", e))?;
         let family = family(reader.format_info().short_name, decoder.codec_info().short_name);
-        let audio_bytes = source_bytes.saturating_sub(tag_bytes);
+        let (mut edits, mut padding, mut missing_bytes) = (None, 0, 0);
+        match (reader.format_info().short_name, spec) {
+            ("isomp4", Some((rate_hz, _))) if family == Family::Aac => {
+                edits = Mp4Edits::read(source.open()?.0, track.id, rate_hz);
+                skip = edits.as_ref().map_or(0, |edits| edits.skip);
+            }
+            ("matroska", Some((rate_hz, _))) => {
+                let trims = MatroskaTrims::read(source.open()?.0, track.id, rate_hz).unwrap_or_default();
+                (skip, padding, missing_bytes) = (skip.max(trims.delay), trims.padding, trims.missing_bytes);
+            }
+            _ => {}
+        }
         Ok(Self {
             name,
             reader,
@@ -163,11 +146,15 @@ impl<'s> Stream<'s> {
             track,
             family,
             source_bytes,
-            audio_bytes,
+            tag_bytes,
             skip,
+            padding,
+            missing_bytes,
+            edits,
             gain,
             spec,
             packet_bytes: 0,
+            pending: None,
             reached: 0,
         })
     }
@@ -180,6 +167,12 @@ impl<'s> Stream<'s> {
         self.decoder.codec_info().short_name
     }
 
+    /// Whether the codec's samples are integers.
+    pub fn is_integer(&self) -> bool {
+        let codec = self.codec();
+        matches!(codec, "flac" | "alac") || codec.starts_with("pcm_") && !codec.starts_with("pcm_f")
+    }
+
     /// Rate in Hz and channels, once known.
     pub fn spec(&self) -> Option<(u32, usize)> {
         self.spec
@@ -188,62 +181,65 @@ impl<'s> Stream<'s> {
     /// Samples per channel that the header promises, trims applied; None where no header says so reliably.
     pub fn declared_samples(&self) -> Option<u64> {
         match self.family {
-            Family::Aac | Family::Other | Family::Mpeg => None,
+            Family::Aac => self.edits.as_ref().and_then(|edits| edits.num_samples),
+            Family::Other | Family::Mpeg => None,
             _ => self.track.num_frames.map(|n| n.saturating_sub(self.skip)),
+        }
+    }
+
+    /// The next packet of the track, undecoded; None at the end.
+    pub fn next_packet(&mut self) -> Result<Option<Packet>> {
+        if self.pending.is_some() {
+            return Ok(self.pending.take());
+        }
+        loop {
+            let packet = self.reader.next_packet().map_err(|e| self.error(e))?;
+            if packet.as_ref().is_none_or(|packet| packet.track_id == self.track.id) {
+                if let Some(packet) = &packet {
+                    self.packet_bytes += packet.data.len() as u64;
+                    self.reached = packet.pts.get();
+                }
+                return Ok(packet);
+            }
         }
     }
 
     /// Decodes the next packet that has frames; None at the end. The frames are in `decoded()`.
     pub fn advance(&mut self) -> Result<Option<Place>> {
         loop {
-            let packet = self.reader.next_packet().map_err(|e| self.error(e))?;
-            let Some(mut packet) = packet else { return Ok(None) };
-            if packet.track_id != self.track.id {
-                continue;
-            }
-            self.packet_bytes += packet.data.len() as u64;
-            self.reached = packet.pts.get();
+            let Some(mut packet) = self.next_packet()? else { return Ok(None) };
             if matches!(self.family, Family::Vorbis | Family::Opus) {
                 // Symphonia trims every page to its stamp; only the stream's end is meant to be (RFC 7845, 4.5).
                 packet.trim_end = Default::default();
             }
-            let position = packet.pts.get().saturating_add_unsigned(packet.trim_start.get());
-            let decoded = self
-                .decoder
-                .decode(&packet)
-                .map(|buffer| (buffer.frames(), (buffer.spec().rate(), buffer.spec().channels().count())));
-            let (num_frames, spec) = decoded.map_err(|e| self.error_at(position, e))?;
-            if num_frames == 0 {
-                continue;
+            let num_frames = self.decode(&packet)?;
+            if num_frames > 0 {
+                return Ok(Some(Place { position: self.position(&packet), num_frames }));
             }
-            self.check_spec(spec)?;
-            return Ok(Some(Place { position: position.saturating_sub_unsigned(self.skip), num_frames }));
         }
+    }
+
+    /// Decodes a packet; the number of its frames.
+    pub fn decode(&mut self, packet: &Packet) -> Result<usize> {
+        let decoded = self
+            .decoder
+            .decode(packet)
+            .map(|buffer| (buffer.frames(), (buffer.spec().rate(), buffer.spec().channels().count())));
+        let (num_frames, spec) = decoded.map_err(|e| self.error_at(self.position(packet), e))?;
+        if num_frames > 0 {
+            self.check_spec(spec)?;
+        }
+        Ok(num_frames)
+    }
+
+    /// The sample at which a packet's frames begin, by its time stamp.
+    pub fn position(&self, packet: &Packet) -> i64 {
+        packet.pts.get().saturating_add_unsigned(packet.trim_start.get()).saturating_sub_unsigned(self.skip)
     }
 
     /// The frames of the packet that `advance` decoded.
     pub fn decoded(&self) -> GenericAudioBufferRef<'_> {
         self.decoder.last_decoded()
-    }
-
-    /// Whether packets up to sample `end` follow each other without a jump, by reading them without decoding.
-    pub fn is_contiguous_to(&mut self, end: u64) -> Result<bool> {
-        let mut next = None;
-        while let Some(packet) = self.reader.next_packet().map_err(|e| self.error(e))? {
-            if packet.track_id != self.track.id || self.frames_in(&packet) == 0 {
-                continue;
-            }
-            let position = packet.pts.get().saturating_add_unsigned(packet.trim_start.get());
-            if position != next.unwrap_or(0) {
-                return Ok(false);
-            }
-            let after = position.saturating_add_unsigned(self.frames_in(&packet));
-            if after as u64 >= end {
-                break;
-            }
-            next = Some(after);
-        }
-        Ok(true)
     }
 
     /// What the decoder found when it checked the whole stream; None when it cannot or was not asked to.
@@ -260,16 +256,30 @@ impl<'s> Stream<'s> {
         found
     }
 
+    /// Positions the stream at the first packet with this time stamp; false when there is none.
+    pub fn seek_to_stamp(&mut self, stamp: u64) -> bool {
+        let Ok(wanted) = i64::try_from(stamp) else { return false };
+        let to = SeekTo::Timestamp { ts: Timestamp::new(wanted), track_id: self.track.id };
+        if self.reader.seek(SeekMode::Accurate, to).is_err() {
+            return false;
+        }
+        self.decoder.reset();
+        while let Ok(Some(packet)) = self.next_packet() {
+            if packet.pts.get() >= wanted {
+                let found = packet.pts.get() == wanted;
+                self.pending = Some(packet);
+                return found;
+            }
+        }
+        false
+    }
+
     /// Frames in all packets, by reading them without decoding: `frames_per_packet` each, or their own duration.
     pub fn count_samples(&mut self, frames_per_packet: Option<u64>, interrupt: Interrupt<'_>) -> Result<u64> {
         let mut total = 0u64;
-        while let Some(packet) = self.reader.next_packet().map_err(|e| self.error(e))? {
+        while let Some(packet) = self.next_packet()? {
             interrupt()?;
-            if packet.track_id == self.track.id {
-                self.packet_bytes += packet.data.len() as u64;
-                self.reached = packet.pts.get();
-                total += frames_per_packet.unwrap_or_else(|| self.frames_in(&packet));
-            }
+            total += frames_per_packet.unwrap_or_else(|| self.frames_in(&packet));
         }
         self.check_plausible()?;
         Ok(total.min(self.end().unwrap_or(u64::MAX)))
@@ -282,7 +292,7 @@ impl<'s> Stream<'s> {
 
     /// Frames that decoding a packet gives, without trims at the stream's end. (Symphonia 0.6.1 takes the trims off the
     /// duration of Ogg packets, but not of MPEG's.)
-    fn frames_in(&self, packet: &Packet) -> u64 {
+    pub fn frames_in(&self, packet: &Packet) -> u64 {
         match self.family {
             Family::Vorbis | Family::Opus => packet.dur.get() + packet.trim_end.get(),
             _ => packet.dur.get(),
@@ -291,11 +301,12 @@ impl<'s> Stream<'s> {
 
     /// A stream of bare AAC frames is recognised by a few bits, which junk has too: most of the file must be frames.
     pub fn check_plausible(&self) -> Result<()> {
-        if self.container() == "aac" && self.packet_bytes * 4 < self.audio_bytes {
+        let audio_bytes = self.source_bytes.saturating_sub(self.tag_bytes);
+        if self.container() == "aac" && self.packet_bytes * 4 < audio_bytes {
             let message = format!(
                 "only {} of {} bytes are {} frames; not an audio file, or damaged",
                 self.packet_bytes,
-                self.audio_bytes,
+                audio_bytes,
                 self.codec()
             );
             return Err(Error::corrupt(&self.name, message));
@@ -358,7 +369,7 @@ fn family(container: &str, codec: &str) -> Family {
         ("ogg", "vorbis") => Family::Vorbis,
         ("ogg", "opus") => Family::Opus,
         ("mp1" | "mp2" | "mp3", _) => Family::Mpeg,
-        (_, "aac") => Family::Aac,
+        ("isomp4" | "aac", "aac") => Family::Aac,
         _ => Family::Other,
     }
 }
@@ -370,13 +381,4 @@ fn opus_header(params: &mut AudioCodecParameters) -> (u64, f32) {
     let pre_skip = u16::from_le_bytes([head[10], head[11]]);
     let gain_q8_db = i16::from_le_bytes([head[16], head[17]]);
     (u64::from(pre_skip), 10f32.powf(f32::from(gain_q8_db) / (20.0 * 256.0)))
-}
-
-/// Length of the ID3v2 tag at the start, 0 when there is none; leaves the source at its start.
-fn id3v2_bytes(media: &mut Box<dyn MediaSource + '_>) -> std::io::Result<u64> {
-    let mut head = [0u8; 10];
-    let found = media.read_exact(&mut head).is_ok() && head.starts_with(b"ID3");
-    media.seek(SeekFrom::Start(0))?;
-    let size = head[6..].iter().fold(0u64, |size, byte| size << 7 | u64::from(byte & 0x7f));
-    Ok(if found { 10 + size } else { 0 })
 }

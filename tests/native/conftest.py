@@ -35,11 +35,15 @@ FORMATS = {
     "wav_s32": Encoded("wav", "wave", "pcm_s32le", "PCM_32"),
     "wav_f32": Encoded("wav", "wave", "pcm_f32le", "FLOAT"),
     "wav_f64": Encoded("wav", "wave", "pcm_f64le", "DOUBLE"),
+    "wav_extensible": Encoded("wav", "wave", "pcm_s24le", arguments=("-c:a", "pcm_s24le")),
     "aiff_s16": Encoded("aiff", "aiff", "pcm_s16be", "PCM_16"),
     "aiff_s24": Encoded("aiff", "aiff", "pcm_s24be", "PCM_24"),
+    "aiff_s32": Encoded("aiff", "aiff", "pcm_s32be", "PCM_32"),
+    "aifc_s16": Encoded("aiff", "aiff", "pcm_s16le", arguments=("-c:a", "pcm_s16le", "-f", "aiff")),
     "flac_s16": Encoded("flac", "flac", "flac", "PCM_16"),
     "flac_s24": Encoded("flac", "flac", "flac", "PCM_24"),
     "vorbis": Encoded("ogg", "ogg", "vorbis", "VORBIS"),
+    "vorbis_ffmpeg": Encoded("ogg", "ogg", "vorbis", arguments=("-c:a", "libvorbis", "-q:a", "8")),
     "opus": Encoded("opus", "ogg", "opus", "OPUS", rate_hz=48_000),
     "mp3": Encoded("mp3", "mp3", "mp3", "MPEG_LAYER_III"),
     "mp3_cbr_128k": Encoded("mp3", "mp3", "mp3", arguments=("-c:a", "libmp3lame", "-b:a", "128k")),
@@ -61,8 +65,28 @@ FORMATS = {
     "opus_mono_low": Encoded(
         "opus", "ogg", "opus", arguments=("-c:a", "libopus", "-b:a", "24k", "-ac", "1"), rate_hz=48_000
     ),
+    "opus_speech": Encoded(
+        "opus",
+        "ogg",
+        "opus",
+        arguments=("-c:a", "libopus", "-b:a", "16k", "-application", "voip", "-ac", "1"),
+        rate_hz=48_000,
+    ),
+    "opus_short": Encoded(
+        "opus", "ogg", "opus", arguments=("-c:a", "libopus", "-b:a", "160k", "-frame_duration", "2.5"), rate_hz=48_000
+    ),
+    "m4a_aac_plain": Encoded("m4a", "isomp4", "aac", arguments=("-c:a", "aac", "-b:a", "128k", "-aac_pns", "0")),
+    "aac_adts_plain": Encoded("aac", "aac", "aac", arguments=("-c:a", "aac", "-b:a", "128k", "-aac_pns", "0")),
     "mkv_flac": Encoded("mkv", "matroska", "flac", arguments=("-c:a", "flac")),
+    "mkv_pcm": Encoded("mkv", "matroska", "pcm_s16le", arguments=("-c:a", "pcm_s16le")),
+    "mkv_aac": Encoded("mkv", "matroska", "aac", arguments=("-c:a", "aac", "-aac_pns", "0")),
+    "webm_vorbis": Encoded("webm", "matroska", "vorbis", arguments=("-c:a", "libvorbis")),
+    "webm_opus": Encoded("webm", "matroska", "opus", arguments=("-c:a", "libopus"), rate_hz=48_000),
 }
+
+
+# Encoded with noise substitution: the decoder draws the noise, and a segment's differs from the whole decode's.
+NOISY = ("m4a_aac", "m4a_aac_faststart", "aac_adts")
 
 
 def signal(num_samples: int = NUM_SAMPLES, num_channels: int = 2, rate_hz: int = RATE_HZ) -> np.ndarray:

@@ -12,7 +12,7 @@ import soundfile
 
 from musicgen_core import native
 
-from .conftest import FORMATS, make, signal
+from .conftest import FORMATS, NOISY, make, signal
 
 
 def refused(path, error=native.AudioError):
@@ -60,13 +60,90 @@ def test_noise_is_not_mp3(tmp_path, seed):
         native.probe(path)
 
 
-@pytest.mark.parametrize("name", [n for n in FORMATS if n not in ("aac_adts", "mkv_flac")])
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("share", [0.3, 0.77])
 def test_truncated_is_never_silently_shorter(encoded, tmp_path, name, share):
     whole = encoded(name).read_bytes()
     path = tmp_path / encoded(name).name
     path.write_bytes(whole[: int(len(whole) * share)])
     refused(path)
+
+
+def test_ogg_cut_between_two_pages(encoded, tmp_path):
+    """Nothing in the file is damaged then; but no page says that it is the last."""
+    for name in ("vorbis", "vorbis_ffmpeg", "opus"):
+        whole = encoded(name).read_bytes()
+        path = tmp_path / f"{name}.ogg"
+        path.write_bytes(whole[: whole.index(b"OggS", len(whole) // 2)])
+        assert "too early" in refused(path, native.CorruptAudioError)
+
+
+def test_adts_cut_in_its_last_frame(encoded, tmp_path):
+    whole = encoded("aac_adts").read_bytes()
+    path = tmp_path / "cut.aac"
+    for missing in (1, 100, 300):
+        path.write_bytes(whole[:-missing])
+        refused(path, native.CorruptAudioError)
+    path.write_bytes(whole + whole[:5])  # not even a header
+    refused(path, native.CorruptAudioError)
+    path.write_bytes(whole + b"TAG" + bytes(125))
+    assert native.decode(path)[0].shape == native.decode(encoded("aac_adts"))[0].shape
+
+
+def test_chained_ogg_is_not_half_read(encoded, tmp_path):
+    """Two songs in one file: reading only the first would lose the second silently."""
+    path = tmp_path / "chained.ogg"
+    path.write_bytes(encoded("vorbis").read_bytes() + encoded("opus").read_bytes())
+    assert "another stream" in refused(path)
+    with pytest.raises(native.AudioError):
+        native.decode_segment(path, 0, 100)
+
+
+@pytest.mark.parametrize("name", ["wav_u8", "wav_s24", "wav_f64", "wav_extensible", "aiff_s16", "aiff_s32"])
+def test_a_segment_of_a_damaged_header(encoded, tmp_path, name):
+    """What the short way to samples makes of a header is what the long way makes of it."""
+    whole = encoded(name).read_bytes()
+    path = tmp_path / encoded(name).name
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        data = bytearray(whole)
+        for position in rng.integers(4, 60, int(rng.integers(1, 3))):
+            data[position] = int(rng.choice([0, 1, 2, 16, 24, 32, 128, 255, rng.integers(0, 256)]))
+        path.write_bytes(data)
+        try:
+            sought, rate_hz = native.decode_segment(path, 1000, 50)
+        except native.AudioError:
+            continue
+        expected, expected_hz = native.decode_segment(path, 1000, 50, from_start=True)
+        assert (sought.tobytes(), sought.shape, rate_hz) == (expected.tobytes(), expected.shape, expected_hz)
+
+
+@pytest.mark.parametrize("name", [n for n in FORMATS if n not in NOISY])
+def test_a_segment_of_a_damaged_file(encoded, tmp_path, name):
+    """Is the slice of the whole, or an error, or the slice of what would be there without the damage elsewhere."""
+    whole = encoded(name).read_bytes()
+    sound, _ = native.decode(encoded(name))
+    path = tmp_path / encoded(name).name
+    rng = np.random.default_rng(11)
+    for _ in range(12):
+        data = bytearray(whole)
+        for position in rng.integers(2000, len(data), 2):
+            data[position] ^= int(rng.integers(1, 256))
+        path.write_bytes(data)
+        start = int(rng.integers(0, sound.shape[1] - 5000))
+        from_start, sought = outcome(path, start, from_start=True), outcome(path, start, from_start=False)
+        if sought is None:
+            assert from_start is None
+        elif from_start is not None:  # else there is damage before the segment, which seeking passes by
+            assert sought.tobytes() == from_start.tobytes()
+
+
+def outcome(path, start, from_start):
+    """5000 samples, or None for a typed error."""
+    try:
+        return native.decode_segment(path, start, 5000, from_start=from_start)[0]
+    except native.AudioError:
+        return None
 
 
 def test_truncation_gives_both_numbers(encoded, tmp_path):

@@ -51,18 +51,19 @@ def test_decode_equals_ffmpeg(encoded, name):
     command = ["ffmpeg", "-v", "error", *decoder, "-i", str(encoded(name)), "-f", "f32le", "-"]
     raw = subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
     expected = np.frombuffer(raw, "<f4").reshape(-1, wav_CN.shape[0]).T
-    if name.startswith("m4a_aac"):
-        wav_CN = wav_CN[:, 1024:]  # the edit list's priming is kept by us, see `decode`
     if name == "mp3_no_tag":
         assert wav_CN.shape == expected.shape or wav_CN.shape[1] - expected.shape[1] == 1105  # the decoder's own delay
         wav_CN = wav_CN[:, wav_CN.shape[1] - expected.shape[1] :]
     length = min(wav_CN.shape[1], expected.shape[1])
-    assert abs(wav_CN.shape[1] - expected.shape[1]) <= (1024 if FORMATS[name].codec == "aac" else 0)
+    # ffmpeg 5 plays the padding after the last sample of an MP4 file, which its durations leave out
+    assert 0 <= expected.shape[1] - wav_CN.shape[1] <= (1024 if name.startswith("m4a_aac") else 0)
     tolerance = {"flac": 0, "alac": 0, "aac": 1e-5, "opus": 2e-5}.get(FORMATS[name].codec, 5e-6)
     np.testing.assert_allclose(wav_CN[:, :length], expected[:, :length], atol=tolerance)
 
 
-@pytest.mark.parametrize("name", ["vorbis", "opus", "mp3", "mp3_vbr", "mp3_8k_mono"])
+@pytest.mark.parametrize(
+    "name", ["vorbis", "opus", "mp3", "mp3_vbr", "mp3_8k_mono", "m4a_aac", "m4a_aac_faststart", "webm_opus"]
+)
 def test_gapless_codecs_keep_length_and_place(encoded, name):
     wav_CN, _ = native.decode(encoded(name))
     assert wav_CN.shape[1] == NUM_SAMPLES

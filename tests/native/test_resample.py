@@ -83,7 +83,7 @@ def test_refusals():
         native.resample(wav_CN, 0, 32_000)
     with pytest.raises(ValueError, match="768001"):
         native.resample(wav_CN, 32_000, 768_001)
-    with pytest.raises(ValueError, match="julius24"):
+    with pytest.raises(ValueError, match="there are julius24 and hq"):
         native.resample(wav_CN, 3, 2, preset="soxr")
     with pytest.raises(native.LimitError, match="filter taps"):
         native.resample(wav_CN, 767_999, 768_000)
@@ -103,3 +103,42 @@ def test_mix_follows_audiocraft():
     for have, want in [(2, 3), (2, 0), (1, 0), (1, -1)]:
         with pytest.raises(ValueError, match=f"{want} channels of {have}"):
             native.mix(wav[:have], want)
+
+
+def level_db(from_hz, to_hz, frequency_hz, preset):
+    """Level of what comes out for a tone of 0 dB, wherever it comes out; the ends left away."""
+    tone = np.sin(2 * np.pi * frequency_hz / from_hz * np.arange(2 * from_hz)).astype(np.float32)[None]
+    found = native.resample(tone, from_hz, to_hz, preset)[0].astype(np.float64)
+    middle = found[len(found) // 4 : -len(found) // 4]
+    return 10 * np.log10(2 * np.mean(middle**2) + 1e-30)
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(44_100, 32_000), (48_000, 32_000), (96_000, 44_100), (48_000, 24_000)])
+def test_hq_rejects_aliases_and_keeps_the_band(from_hz, to_hz):
+    edge_hz = to_hz / 2
+    for share in (0.01, 0.5, 0.8, 0.9):
+        assert abs(level_db(from_hz, to_hz, share * edge_hz, "hq")) < 0.01
+    assert -0.5 < level_db(from_hz, to_hz, 0.94 * edge_hz, "hq") < 0.01
+    for frequency_hz in np.linspace(1.0005 * edge_hz, 0.9999 * from_hz / 2, 23):  # every one lands in the band
+        assert level_db(from_hz, to_hz, frequency_hz, "hq") < -100
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(32_000, 44_100), (16_000, 32_000)])
+def test_hq_makes_no_images(from_hz, to_hz):
+    """Upwards, a tone's images would lie beyond the old band edge: what is left without the tone is below -100 dB."""
+    for share in (0.1, 0.7, 0.94):
+        phase = 2 * np.pi * share * from_hz / 2 * np.arange(2 * to_hz) / to_hz
+        tone = np.sin(2 * np.pi * share / 2 * np.arange(2 * from_hz)).astype(np.float32)[None]
+        found = native.resample(tone, from_hz, to_hz, "hq")[0].astype(np.float64)
+        middle = slice(len(found) // 4, -len(found) // 4)
+        basis = np.stack([np.sin(phase), np.cos(phase)])[:, middle]
+        weights, *_ = np.linalg.lstsq(basis.T, found[middle], rcond=None)
+        rest = found[middle] - weights @ basis
+        assert 10 * np.log10(2 * np.mean(rest**2)) < -100
+        assert 20 * np.log10(np.hypot(*weights)) > -0.5
+
+
+def test_julius24_trades_both():
+    """What hq is for: AudioCraft's filter loses 4 dB there, and lets through what lies just above the band edge."""
+    assert level_db(44_100, 32_000, 0.94 * 16_000, "julius24") < -3
+    assert level_db(44_100, 32_000, 1.01 * 16_000, "julius24") > -60

@@ -12,7 +12,7 @@ fuzz_target!(init: let_decoders_panic(), |data: &[u8]| {
     let start = usize::from(u16::from_le_bytes([place[0], place[1]]));
     let count = usize::from(u16::from_le_bytes([place[2], place[3]]));
     let source = Source::Bytes { name: "fuzzed", data };
-    let part = decode_segment(source, start as u64, count as u64, &|| Ok(()));
+    let part = decode_segment(source, start as u64, count as u64, false, &|| Ok(()));
     let (Ok(part), Ok(whole)) = (part, decode(source, &|| Ok(()))) else { return };
     let (lo, hi) = (start.min(whole.num_samples()), (start + count).min(whole.num_samples()));
     assert_eq!((part.num_channels, part.num_samples()), (whole.num_channels, hi - lo));

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use numpy::{PyArray2, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{PyArray2, PyReadonlyArray2, PyReadwriteArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use super::{array2, detached};
+use crate::audio_segment::{Form, read_segment};
 use crate::decode::{self, Audio};
 use crate::error::{Error, Result};
+use crate::filter::Preset;
+use crate::kernels::Target;
 use crate::memory::zeros;
 use crate::stream::{MAX_SAMPLE_RATE_HZ, Source};
 use crate::{kernels, measure as measures, resample as resampler, segments};
@@ -42,10 +45,17 @@ pub fn decode_bytes<'py>(py: Python<'py>, data: &Bound<'py, PyBytes>, name: &str
 }
 
 #[pyfunction]
-pub fn decode_segment(py: Python<'_>, path: PathBuf, start_samples: i64, num_samples: i64) -> PyResult<(Wav<'_>, u32)> {
+pub fn decode_segment(
+    py: Python<'_>,
+    path: PathBuf,
+    start_samples: i64,
+    num_samples: i64,
+    from_start: bool,
+) -> PyResult<(Wav<'_>, u32)> {
     let start = not_negative("start_samples", start_samples)?;
     let count = not_negative("num_samples", num_samples)?;
-    let audio = detached(py, |interrupt| segments::decode_segment(Source::File(&path), start, count, interrupt))?;
+    let audio =
+        detached(py, |interrupt| segments::decode_segment(Source::File(&path), start, count, from_start, interrupt))?;
     Ok(into_wav(py, audio))
 }
 
@@ -61,10 +71,81 @@ pub fn mix_to_mono<'py>(py: Python<'py>, wav: PyReadonlyArray2<'py, f32>) -> PyR
 }
 
 #[pyfunction]
-pub fn resample<'py>(py: Python<'py>, wav: PyReadonlyArray2<'py, f32>, from_hz: u32, to_hz: u32) -> PyResult<Wav<'py>> {
+pub fn resample<'py>(
+    py: Python<'py>,
+    wav: PyReadonlyArray2<'py, f32>,
+    from_hz: u32,
+    to_hz: u32,
+    preset: &str,
+) -> PyResult<Wav<'py>> {
     let (samples, [num_channels, _]) = planar(&wav)?;
-    let out = detached(py, |interrupt| resampler::resample(samples, num_channels, from_hz, to_hz, interrupt))?;
+    let preset = Preset::parse(preset)?;
+    let out = detached(py, |interrupt| resampler::resample(samples, num_channels, preset, from_hz, to_hz, interrupt))?;
     Ok(array2(py, [num_channels, out.len() / num_channels], out))
+}
+
+/// The segment as an array; or, with `out`, how many samples of each of its rows are there.
+#[pyfunction]
+#[pyo3(signature = (source, name, start, count, sample_rate_hz, num_channels, preset, out))]
+#[expect(clippy::too_many_arguments, reason = "native.py names them")]
+pub fn read_audio_segment<'py>(
+    py: Python<'py>,
+    source: AnySource<'py>,
+    name: &str,
+    start: i64,
+    count: i64,
+    sample_rate_hz: u32,
+    num_channels: usize,
+    preset: &str,
+    out: Option<PyReadwriteArray2<'py, f32>>,
+) -> PyResult<(Option<Wav<'py>>, usize)> {
+    let source = match &source {
+        AnySource::Bytes(data) => Source::Bytes { name, data: data.as_bytes() },
+        AnySource::Path(path) => Source::File(path),
+    };
+    let (start, count) = (not_negative("start_samples", start)?, not_negative("num_samples", count)?);
+    let form = Form { sample_rate_hz, num_channels, preset: Preset::parse(preset)? };
+    let Some(mut out) = out else {
+        let (samples, num_samples) = detached(py, |interrupt| {
+            let segment = read_segment(source, start, count, &form, interrupt)?;
+            let mut samples = vec![0.0; num_channels * segment.num_samples()];
+            segment.write(&mut samples, segment.num_samples());
+            Ok((samples, segment.num_samples()))
+        })?;
+        return Ok((Some(array2(py, [num_channels, num_samples], samples)), num_samples));
+    };
+    let samples = out.as_slice_mut().map_err(|_| Error::value("out must be C-contiguous"))?;
+    let num_samples = detached(py, |interrupt| {
+        let segment = read_segment(source, start, count, &form, interrupt)?;
+        segment.write(samples, count as usize);
+        Ok(segment.num_samples())
+    })?;
+    Ok((None, num_samples))
+}
+
+/// Encoded audio: a file, or its bytes.
+#[derive(FromPyObject)]
+pub enum AnySource<'py> {
+    Bytes(Bound<'py, PyBytes>),
+    Path(PathBuf),
+}
+
+/// Names of what the FIR can compute with on this machine, slowest first.
+#[pyfunction]
+pub fn kernel_targets() -> Vec<&'static str> {
+    Target::available().map(Target::name).collect()
+}
+
+/// Makes the FIR use one of `kernel_targets`; returns what it used before.
+#[pyfunction]
+pub fn use_kernel_target(name: &str) -> PyResult<&'static str> {
+    let Some(target) = Target::available().find(|target| target.name() == name) else {
+        let names = kernel_targets().join(", ");
+        return Err(Error::value(format!("no kernel target {name:?} on this machine; there are {names}")).into());
+    };
+    let before = Target::chosen().name();
+    target.choose();
+    Ok(before)
 }
 
 /// (peak, rms, loudness_lufs, true_peak_dbtp)

@@ -117,6 +117,9 @@ fn _rust_loader(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(audio::decode_segment, m)?)?;
     m.add_function(wrap_pyfunction!(audio::mix_to_mono, m)?)?;
     m.add_function(wrap_pyfunction!(audio::resample, m)?)?;
+    m.add_function(wrap_pyfunction!(audio::read_audio_segment, m)?)?;
+    m.add_function(wrap_pyfunction!(audio::kernel_targets, m)?)?;
+    m.add_function(wrap_pyfunction!(audio::use_kernel_target, m)?)?;
     m.add_function(wrap_pyfunction!(audio::measure, m)?)?;
     m.add_function(wrap_pyfunction!(audio::sound_bounds, m)?)?;
     m.add_function(wrap_pyfunction!(tokens::hash_bytes, m)?)?;

@@ -62,7 +62,7 @@ pub fn check(name: &str, data: &[u8], random: &mut Random) -> std::result::Resul
     for _ in 0..2 {
         let (start, count) = (random.below(length + length / 8 + 1), random.below(length + 1));
         packets.store(0, Ordering::Relaxed);
-        let (part, part_peak) = peak_bytes(|| decode_segment(source, start as u64, count as u64, &interrupt));
+        let (part, part_peak) = peak_bytes(|| decode_segment(source, start as u64, count as u64, false, &interrupt));
         let part = typed("segment", name, part)?;
         if part_peak > MAX_OVERHEAD_BYTES + BYTES_PER_SAMPLE * part.as_ref().map_or(0, |audio| audio.samples.len()) {
             return Err(format!("{part_peak} bytes were live for a segment of {count}"));

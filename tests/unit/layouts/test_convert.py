@@ -226,7 +226,7 @@ def test_noncommercial_weights_need_a_flag(tmp_path: Path, t5_folder: Path) -> N
     make_export(tmp_path / "ours", "text", t5_folder)
     convert.run(source=tmp_path / "ours", out=tmp_path / "theirs", layout="transformers")
     (tmp_path / "theirs" / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
-    with pytest.raises(ValueError, match=r"non-commercial licence .*--accept-noncommercial: true"):
+    with pytest.raises(ValueError, match=r"non-commercial licence .*Give --accept-noncommercial to accept"):
         convert.run(source=tmp_path / "theirs", out=tmp_path / "again")
     convert.run(source=tmp_path / "theirs", out=tmp_path / "again", accept_noncommercial=True)
     assert load_export(tmp_path / "again")[1]["weights_license"] == "cc-by-nc-4.0"

@@ -1,0 +1,118 @@
+//! Part of a file at a rate and number of channels of choice: decoded, mixed and resampled in one go, bit-equal to the
+//! same slice of the whole file so treated.
+
+use crate::decode::{Audio, Interrupt, Opened, guard, open};
+use crate::error::{Error, Result};
+use crate::filter::Preset;
+use crate::kernels;
+use crate::resample::Resampler;
+use crate::segments::decode_segment;
+use crate::stream::Source;
+
+/// What a segment is brought to.
+pub struct Form {
+    pub sample_rate_hz: u32,
+    pub num_channels: usize,
+    pub preset: Preset,
+}
+
+/// A decoded and mixed segment that waits to be resampled into its place.
+pub struct Segment {
+    /// [num_rows, num_inputs]: one row per channel, or one for all of them.
+    rows: Vec<f32>,
+    num_inputs: usize,
+    /// The file's sample that each row begins with.
+    origin: u64,
+    start: u64,
+    num_samples: usize,
+    num_channels: usize,
+    resampler: Resampler,
+}
+
+/// Samples `start .. start + count` at the form's rate; fewer at the file's end, none beyond it.
+pub fn read_segment(
+    source: Source<'_>,
+    start: u64,
+    count: u64,
+    form: &Form,
+    interrupt: Interrupt<'_>,
+) -> Result<Segment> {
+    let resampler = Resampler::new(form.preset, rate_of(source)?, form.sample_rate_hz)?;
+    let inputs = resampler.inputs(start, count).unwrap_or(0..0);
+    let wanted = inputs.end - inputs.start;
+    let audio = decode_segment(source, inputs.start, wanted, false, interrupt)?;
+    let num_inputs = audio.num_samples();
+    let num_samples = if (num_inputs as u64) < wanted {
+        resampler.num_outputs(inputs.start + num_inputs as u64).saturating_sub(start).min(count) // the file ends here
+    } else if wanted > 0 {
+        count
+    } else {
+        0
+    };
+    Ok(Segment {
+        rows: mix(audio, form.num_channels, &source)?,
+        num_inputs,
+        origin: inputs.start,
+        start,
+        num_samples: if num_inputs > 0 { num_samples as usize } else { 0 },
+        num_channels: form.num_channels,
+        resampler,
+    })
+}
+
+impl Segment {
+    pub fn num_samples(&self) -> usize {
+        self.num_samples
+    }
+
+    /// Fills the beginnings of `num_channels` rows of `out`, each `stride` long, and the rest with 0.
+    pub fn write(&self, out: &mut [f32], stride: usize) {
+        assert!(out.len() == self.num_channels * stride && self.num_samples <= stride);
+        if stride == 0 {
+            return;
+        }
+        for channel in 0..self.num_channels {
+            let (before, row) = out[..(channel + 1) * stride].split_at_mut(channel * stride);
+            match self.rows.chunks_exact(self.num_inputs.max(1)).nth(channel) {
+                Some(x) => self.resampler.apply(x, self.origin, self.start, &mut row[..self.num_samples]),
+                None if channel > 0 => row.copy_from_slice(&before[..stride]), // mono, repeated
+                None => {}
+            }
+            row[self.num_samples..].fill(0.0);
+        }
+    }
+}
+
+fn rate_of(source: Source<'_>) -> Result<u32> {
+    guard(&source.name(), || {
+        let mut stream = match open(source, false)? {
+            Opened::Stream(stream) => stream,
+            Opened::Mpeg(mpeg) => return Ok(mpeg.header().sample_rate_hz),
+        };
+        if stream.spec().is_none() {
+            stream.advance()?;
+        }
+        stream.spec().map(|(rate_hz, _)| rate_hz).ok_or_else(|| Error::corrupt(&stream.name, "holds no audio"))
+    })
+}
+
+/// AudioCraft's rules: mean to mono, mono repeated (later, when it is resampled), the first channels kept.
+fn mix(audio: Audio, num_channels: usize, source: &Source<'_>) -> Result<Vec<f32>> {
+    let (have, num_samples) = (audio.num_channels, audio.num_samples());
+    match num_channels {
+        1 if have > 1 => {
+            let mut mono = vec![0.0; num_samples];
+            kernels::mix_to_mono(&audio.samples, have, &mut mono);
+            Ok(mono)
+        }
+        1.. if have == 1 || num_channels <= have => {
+            let mut samples = audio.samples;
+            samples.truncate(num_channels * num_samples);
+            Ok(samples)
+        }
+        _ => Err(Error::value(format!(
+            "{}: cannot make {num_channels} channels of {have}; choose 1, or at most {have}",
+            source.name()
+        ))),
+    }
+}

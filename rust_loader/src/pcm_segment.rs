@@ -1,0 +1,344 @@
+//! Part of a WAV or AIFF file, read by its bytes alone: no probe, no packets.
+//!
+//! Only files as everyone writes them are taken (RIFF/WAVE of integers or floats, AIFF without compression, every chunk
+//! inside the file), and only if Symphonia finds the same in them, which is asked once per process and file. Bits are the
+//! same either way: integers are divided by a power of two, and a float32 holds the rest or is rounded once.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::decode::Audio;
+use crate::error::{Error, Result};
+use crate::planes::MAX_DECODED_SAMPLES;
+use crate::seek_cache::{FileIdentity, SeekCache};
+use crate::stream::{MAX_CHANNELS, MAX_SAMPLE_RATE_HZ, Source, Stream};
+
+const HEADER_BYTES: usize = 4096;
+const BLOCK_BYTES: usize = 1 << 17;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sample {
+    U8,
+    I8,
+    I16Le,
+    I16Be,
+    I24Le,
+    I24Be,
+    I32Le,
+    I32Be,
+    F32Le,
+    F64Le,
+}
+
+impl Sample {
+    fn bytes(self) -> usize {
+        match self {
+            Self::U8 | Self::I8 => 1,
+            Self::I16Le | Self::I16Be => 2,
+            Self::I24Le | Self::I24Be => 3,
+            Self::I32Le | Self::I32Be | Self::F32Le => 4,
+            Self::F64Le => 8,
+        }
+    }
+
+    /// Symphonia's name.
+    fn codec(self) -> &'static str {
+        match self {
+            Self::U8 => "pcm_u8",
+            Self::I8 => "pcm_s8",
+            Self::I16Le => "pcm_s16le",
+            Self::I16Be => "pcm_s16be",
+            Self::I24Le => "pcm_s24le",
+            Self::I24Be => "pcm_s24be",
+            Self::I32Le => "pcm_s32le",
+            Self::I32Be => "pcm_s32be",
+            Self::F32Le => "pcm_f32le",
+            Self::F64Le => "pcm_f64le",
+        }
+    }
+}
+
+/// Where the samples of a regular file lie.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    sample: Sample,
+    num_channels: usize,
+    sample_rate_hz: u32,
+    data_at: u64,
+    num_samples: u64,
+}
+
+/// 64 bytes or so each, and the path. None for a file that this reader leaves to others.
+static LAYOUTS: SeekCache<Option<Layout>> = SeekCache::new(16 << 20);
+
+/// None for a file that this reader leaves to others.
+pub fn read(path: &Path, identity: &FileIdentity, start: u64, count: u64) -> Result<Option<Audio>> {
+    let failed = |e| Error::io(path, e);
+    let layout = match LAYOUTS.get(identity) {
+        Some(layout) => *layout,
+        None => {
+            let layout = find_layout(path).map_err(failed)?.filter(|layout| symphonia_agrees(path, layout));
+            LAYOUTS.put(identity.clone(), Arc::new(layout), 0);
+            layout
+        }
+    };
+    let Some(layout) = layout else { return Ok(None) };
+    let file = File::open(path).map_err(failed)?;
+
+    let start = start.min(layout.num_samples);
+    let len = count.min(layout.num_samples - start) as usize;
+    if len as u64 > MAX_DECODED_SAMPLES / layout.num_channels as u64 {
+        return Ok(None); // the common path says what is too much
+    }
+    let Layout { sample, num_channels, sample_rate_hz, data_at, .. } = layout;
+    let frame_bytes = sample.bytes() * num_channels;
+    let mut samples = vec![0f32; num_channels * len];
+    let mut block = vec![0u8; (BLOCK_BYTES / frame_bytes).clamp(1, len.max(1)) * frame_bytes];
+    let mut at = 0;
+    while at < len {
+        let frames = (block.len() / frame_bytes).min(len - at);
+        let bytes = &mut block[..frames * frame_bytes];
+        file.read_exact_at(bytes, data_at + (start + at as u64) * frame_bytes as u64).map_err(failed)?;
+        let mut rows: Vec<&mut [f32]> =
+            samples.chunks_exact_mut(len.max(1)).map(|row| &mut row[at..at + frames]).collect();
+        convert(sample, bytes, &mut rows);
+        at += frames;
+    }
+    let integer = !matches!(sample, Sample::F32Le | Sample::F64Le);
+    Ok(Some(Audio { samples, num_channels, sample_rate_hz, integer }))
+}
+
+fn find_layout(path: &Path) -> io::Result<Option<Layout>> {
+    let mut file = File::open(path)?;
+    let mut header = [0u8; HEADER_BYTES];
+    let held = read_up_to(&mut file, &mut header)?;
+    let file_bytes = file.metadata()?.len();
+    Ok(parse(&file, &header[..held], file_bytes))
+}
+
+fn symphonia_agrees(path: &Path, layout: &Layout) -> bool {
+    Stream::open(Source::File(path), false).is_ok_and(|stream| {
+        stream.codec() == layout.sample.codec()
+            && stream.spec() == Some((layout.sample_rate_hz, layout.num_channels))
+            && stream.declared_samples() == Some(layout.num_samples)
+    })
+}
+
+fn read_up_to(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut held = 0;
+    while held < buffer.len() {
+        match file.read(&mut buffer[held..])? {
+            0 => break,
+            more => held += more,
+        }
+    }
+    Ok(held)
+}
+
+fn parse(file: &File, header: &[u8], file_bytes: u64) -> Option<Layout> {
+    let layout = match (header.get(..4)?, header.get(8..12)?) {
+        (b"RIFF", b"WAVE") => {
+            let end = u64::from(u32::from_le_bytes(header[4..8].try_into().ok()?)) + 8;
+            parse_wave(&Chunks { file, header, end: end.min(file_bytes), big_endian: false })
+        }
+        (b"FORM", b"AIFF") => {
+            let end = u64::from(u32::from_be_bytes(header[4..8].try_into().ok()?)) + 8;
+            parse_aiff(&Chunks { file, header, end: end.min(file_bytes), big_endian: true })
+        }
+        _ => None,
+    }?;
+    let sane = (1..=MAX_CHANNELS).contains(&layout.num_channels)
+        && (1..=MAX_SAMPLE_RATE_HZ).contains(&layout.sample_rate_hz)
+        && layout.num_samples > 0;
+    sane.then_some(layout)
+}
+
+/// The chunks of a RIFF or IFF file; those beyond the header that was read are fetched one by one.
+struct Chunks<'a> {
+    file: &'a File,
+    header: &'a [u8],
+    /// Where the outermost chunk or the file ends.
+    end: u64,
+    big_endian: bool,
+}
+
+struct Chunk {
+    id: [u8; 4],
+    at: u64,
+    bytes: u64,
+}
+
+impl Chunks<'_> {
+    /// The first 40 bytes, or fewer, from `at` on.
+    fn peek(&self, at: u64) -> Option<([u8; 40], usize)> {
+        let mut bytes = [0u8; 40];
+        let wanted = self.end.checked_sub(at)?.min(40) as usize;
+        let from = usize::try_from(at).ok()?;
+        match self.header.get(from..from + wanted) {
+            Some(held) => bytes[..wanted].copy_from_slice(held),
+            None => self.file.read_exact_at(&mut bytes[..wanted], at).ok()?,
+        }
+        Some((bytes, wanted))
+    }
+
+    /// The chunk whose head lies at `at`; None where it reaches beyond the end.
+    fn chunk(&self, at: u64) -> Option<Chunk> {
+        let (head, held) = self.peek(at)?;
+        let size: [u8; 4] = head[4..8].try_into().ok().filter(|_| held >= 8)?;
+        let bytes = u64::from(if self.big_endian { u32::from_be_bytes(size) } else { u32::from_le_bytes(size) });
+        (at + 8 + bytes <= self.end).then(|| Chunk { id: [head[0], head[1], head[2], head[3]], at: at + 8, bytes })
+    }
+}
+
+impl Chunk {
+    fn next(&self) -> u64 {
+        self.at + self.bytes + self.bytes % 2
+    }
+}
+
+fn parse_wave(chunks: &Chunks<'_>) -> Option<Layout> {
+    let (mut at, mut format) = (12, None);
+    loop {
+        let chunk = chunks.chunk(at)?;
+        match &chunk.id {
+            b"fmt " => format = Some(parse_format(&chunks.peek(chunk.at)?.0, chunk.bytes)?),
+            b"data" => {
+                let (sample, num_channels, sample_rate_hz): (Sample, usize, u32) = format?;
+                let frame_bytes = (sample.bytes() * num_channels) as u64;
+                let whole = chunk.bytes % frame_bytes == 0;
+                let num_samples = chunk.bytes / frame_bytes;
+                return whole.then_some(Layout {
+                    sample,
+                    num_channels,
+                    sample_rate_hz,
+                    data_at: chunk.at,
+                    num_samples,
+                });
+            }
+            _ => {}
+        }
+        at = chunk.next();
+    }
+}
+
+/// The `fmt ` chunk: plain, or WAVE_FORMAT_EXTENSIBLE with as many speakers as channels and no unused bits.
+fn parse_format(format: &[u8; 40], bytes: u64) -> Option<(Sample, usize, u32)> {
+    let u16_at = |at: usize| u16::from_le_bytes([format[at], format[at + 1]]);
+    let u32_at = |at: usize| u32::from_le_bytes([format[at], format[at + 1], format[at + 2], format[at + 3]]);
+    let (num_channels, rate_hz, block_bytes, bits) = (usize::from(u16_at(2)), u32_at(4), u16_at(12), u16_at(14));
+    let tag = match u16_at(0) {
+        tag @ (1 | 3) if bytes >= 16 && num_channels <= 2 => tag,
+        0xfffe
+            if bytes >= 40
+                && u16_at(18) == bits
+                && u32_at(20).count_ones() as usize == num_channels
+                && format[26..40] == *b"\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71" =>
+        {
+            u16_at(24)
+        }
+        _ => return None,
+    };
+    let sample = match (tag, bits) {
+        (1, 8) => Sample::U8,
+        (1, 16) => Sample::I16Le,
+        (1, 24) => Sample::I24Le,
+        (1, 32) => Sample::I32Le,
+        (3, 32) => Sample::F32Le,
+        (3, 64) => Sample::F64Le,
+        _ => return None,
+    };
+    (usize::from(block_bytes) == num_channels * sample.bytes() && num_channels > 0).then_some((
+        sample,
+        num_channels,
+        rate_hz,
+    ))
+}
+
+fn parse_aiff(chunks: &Chunks<'_>) -> Option<Layout> {
+    let (mut at, mut common) = (12, None);
+    loop {
+        let chunk = chunks.chunk(at)?;
+        let (head, _) = chunks.peek(chunk.at)?;
+        match &chunk.id {
+            b"COMM" if chunk.bytes == 18 => {
+                let num_channels = usize::from(u16::from_be_bytes([head[0], head[1]]));
+                let num_samples = u64::from(u32::from_be_bytes([head[2], head[3], head[4], head[5]]));
+                let sample = match u16::from_be_bytes([head[6], head[7]]) {
+                    8 => Sample::I8,
+                    16 => Sample::I16Be,
+                    24 => Sample::I24Be,
+                    32 => Sample::I32Be,
+                    _ => return None,
+                };
+                let rate_hz = parse_extended(&head[8..18])?;
+                common = Some((sample, num_channels, rate_hz, num_samples)).filter(|_| (1..=2).contains(&num_channels));
+            }
+            b"SSND" => {
+                let (sample, num_channels, sample_rate_hz, num_samples) = common?;
+                let plain = head[..8] == [0; 8]; // neither offset nor blocks
+                let whole = chunk.bytes == 8 + num_samples * (sample.bytes() * num_channels) as u64;
+                let layout = Layout { sample, num_channels, sample_rate_hz, data_at: chunk.at + 8, num_samples };
+                return (plain && whole).then_some(layout);
+            }
+            _ => {}
+        }
+        at = chunk.next();
+    }
+}
+
+/// A whole number in 80-bit extended precision.
+fn parse_extended(bytes: &[u8]) -> Option<u32> {
+    let exponent = u16::from_be_bytes([bytes[0], bytes[1]]).checked_sub(16383)?;
+    let mantissa = u64::from_be_bytes(bytes[2..10].try_into().ok()?);
+    let shift = 63u16.checked_sub(exponent)?;
+    let value = mantissa >> shift;
+    (value << shift == mantissa).then(|| u32::try_from(value).ok())?
+}
+
+/// Interleaved bytes into rows of float32.
+fn convert(sample: Sample, bytes: &[u8], rows: &mut [&mut [f32]]) {
+    const I16: f32 = 1.0 / 32_768.0;
+    const I24: f32 = 1.0 / 8_388_608.0;
+    const I32: f32 = 1.0 / 2_147_483_648.0;
+    match sample {
+        Sample::U8 => spread::<1>(bytes, rows, |[a]| (f32::from(a) - 128.0) / 128.0),
+        Sample::I8 => spread::<1>(bytes, rows, |[a]| f32::from(a as i8) / 128.0),
+        Sample::I16Le => spread::<2>(bytes, rows, |x| f32::from(i16::from_le_bytes(x)) * I16),
+        Sample::I16Be => spread::<2>(bytes, rows, |x| f32::from(i16::from_be_bytes(x)) * I16),
+        Sample::I24Le => spread::<3>(bytes, rows, |[a, b, c]| (i32::from_le_bytes([0, a, b, c]) >> 8) as f32 * I24),
+        Sample::I24Be => spread::<3>(bytes, rows, |[a, b, c]| (i32::from_be_bytes([a, b, c, 0]) >> 8) as f32 * I24),
+        Sample::I32Le => spread::<4>(bytes, rows, |x| i32::from_le_bytes(x) as f32 * I32),
+        Sample::I32Be => spread::<4>(bytes, rows, |x| i32::from_be_bytes(x) as f32 * I32),
+        Sample::F32Le => spread::<4>(bytes, rows, f32::from_le_bytes),
+        Sample::F64Le => spread::<8>(bytes, rows, |x| f64::from_le_bytes(x) as f32),
+    }
+}
+
+/// `decode` for every sample; one and two channels are written as loops that compilers turn into vectors.
+fn spread<const BYTES: usize>(bytes: &[u8], rows: &mut [&mut [f32]], decode: impl Fn([u8; BYTES]) -> f32) {
+    let (samples, _) = bytes.as_chunks::<BYTES>();
+    match rows {
+        [row] => {
+            for (out, sample) in row.iter_mut().zip(samples) {
+                *out = decode(*sample);
+            }
+        }
+        [left, right] => {
+            let (pairs, _) = samples.as_chunks::<2>();
+            for ((left, right), pair) in left.iter_mut().zip(right.iter_mut()).zip(pairs) {
+                (*left, *right) = (decode(pair[0]), decode(pair[1]));
+            }
+        }
+        rows => {
+            let num_channels = rows.len();
+            for (channel, row) in rows.iter_mut().enumerate() {
+                for (out, sample) in row.iter_mut().zip(samples.iter().skip(channel).step_by(num_channels)) {
+                    *out = decode(*sample);
+                }
+            }
+        }
+    }
+}
