@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import ceil, gcd
+from math import ceil
 from pathlib import Path
 from typing import Literal
 
@@ -75,7 +75,7 @@ class AudioSegments(BatchDataset[AudioBatch]):
     The headers of all files are read once, here. `num_threads` decode a batch's segments in parallel.
 
     Raises ValueError for no files or arguments that make no sense, and what `native.probe` raises. While iterating:
-    what `native.decode_segment` raises, and ValueError when a file is not as long as its header says. All name the
+    what `native.read_segment` raises, and ValueError when a file is not as long as its header says. All name the
     file.
     """
 
@@ -109,7 +109,7 @@ class AudioSegments(BatchDataset[AudioBatch]):
         self.paths = [Path(path) for path in paths]
         self.sample_rate_hz, self.num_channels = sample_rate_hz, num_channels
         self._seed, self._num_threads = seed, num_threads
-        self._rates_hz, self.num_samples = _read_lengths(self.paths, sample_rate_hz, num_channels)
+        self.num_samples = _read_lengths(self.paths, sample_rate_hz, num_channels)
         weights = self.num_samples if sample_by == "duration" else np.ones_like(self.num_samples)
         self._ends = weights.cumsum()
         if self._ends[-1] == 0:
@@ -128,25 +128,24 @@ class AudioSegments(BatchDataset[AudioBatch]):
 
     def cut(self, files_B: np.ndarray, starts_B: np.ndarray) -> tuple[Tensor, Tensor]:
         """Segments of files by number, from these samples -> wav_BCN float32, 0 after a file's end; num_valid_B."""
-        wav_BCN = torch.zeros((len(files_B), self.num_channels, self.segment_samples))
+        wav_BCN = torch.empty((len(files_B), self.num_channels, self.segment_samples))
         num_valid_B = np.clip(self.num_samples[files_B] - starts_B, 0, self.segment_samples)
 
         def fill(row: int) -> None:
             file, num_valid = files_B[row], int(num_valid_B[row])
-            wav_CN = _read_segment(
+            wav_CN = native.read_segment(
                 self.paths[file],
-                int(self._rates_hz[file]),
                 int(starts_B[row]),
-                num_valid,
+                self.segment_samples,
                 sample_rate_hz=self.sample_rate_hz,
                 num_channels=self.num_channels,
+                out=wav_BCN[row].numpy(),
             )
             if wav_CN.shape[1] != num_valid:
                 raise ValueError(
                     f"{self.paths[file]}: {wav_CN.shape[1]} of {num_valid} samples from sample {starts_B[row]} at "
                     f"{self.sample_rate_hz} Hz; damaged, or replaced since it was opened"
                 )
-            wav_BCN[row, :, :num_valid] = torch.from_numpy(wav_CN)
 
         rows = range(len(files_B))
         if self._num_threads == 1:
@@ -166,18 +165,17 @@ class AudioSegments(BatchDataset[AudioBatch]):
         return places_B
 
 
-def _read_lengths(paths: list[Path], sample_rate_hz: int, num_channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """-> rate of each file in Hz, and its samples at `sample_rate_hz`; both int64 [files]."""
-    rates_hz, num_samples = [], []
+def _read_lengths(paths: list[Path], sample_rate_hz: int, num_channels: int) -> np.ndarray:
+    """-> samples of each file at `sample_rate_hz`, int64 [files]."""
+    num_samples = []
     for path in _progress_if_long(paths):
         info = native.probe(path)
         if 1 < info.num_channels < num_channels:
             raise ValueError(f"{path}: {info.num_channels} channels, but num_channels is {num_channels}; ask for fewer")
         # Matroska does not say how long it is
         length = native.decode(path)[0].shape[1] if info.num_samples is None else info.num_samples
-        rates_hz.append(info.sample_rate_hz)
         num_samples.append(length * sample_rate_hz // info.sample_rate_hz)
-    return np.array(rates_hz, dtype=np.int64), np.array(num_samples, dtype=np.int64)
+    return np.array(num_samples, dtype=np.int64)
 
 
 def _progress_if_long(paths: list[Path], patience_sec: float = 3.0) -> Iterator[Path]:
@@ -187,25 +185,3 @@ def _progress_if_long(paths: list[Path], patience_sec: float = 3.0) -> Iterator[
             yield from progress(paths[number:], "read headers")
             return
         yield path
-
-
-def _read_segment(
-    path: Path, rate_hz: int, start_samples: int, num_samples: int, *, sample_rate_hz: int, num_channels: int
-) -> native.Wav:
-    """Samples of the file at another rate, from as much context as gives the bits of the whole.
-
-    With rates in lowest terms, `step` inputs give `phases` outputs: what starts at a multiple of one begins at a
-    multiple of the other. An output needs inputs 24 / 0.945 periods of the lower rate to either side (julius zeros=24,
-    rolloff=0.945), and the filter's table is padded by up to 8 taps.
-    """
-    if num_samples == 0:
-        return np.empty((num_channels, 0), dtype=np.float32)
-    divisor = gcd(rate_hz, sample_rate_hz)
-    step, phases = rate_hz // divisor, sample_rate_hz // divisor
-    reach = ceil(24 / 0.945 * step / min(step, phases)) + 8
-    block = max(0, start_samples // phases - ceil(reach / step))
-    end = (start_samples + num_samples) * step // phases + step + reach
-    wav_CN, _ = native.decode_segment(path, block * step, end - block * step)
-    wav_CM = native.resample(native.mix(wav_CN, num_channels), rate_hz, sample_rate_hz)
-    first = start_samples - block * phases
-    return wav_CM[:, first : first + num_samples]
