@@ -70,6 +70,9 @@ impl Error {
     /// `doing` says at what the decoder was: "opening", "at 3.25 s".
     pub fn from_decoder(name: &str, doing: &str, error: DecoderError) -> Self {
         match error {
+            DecoderError::IoError(source) if source.kind() == io::ErrorKind::InvalidInput => {
+                Self::corrupt(name, format!("{doing}: it points outside the file")) // a seek to there
+            }
             DecoderError::IoError(source) if source.raw_os_error().is_some() => {
                 Self::Io { name: name.to_owned(), source }
             }

@@ -159,6 +159,7 @@ impl<'s> PacketRun<'s> {
 pub fn read_error(name: &str, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Error::corrupt(name, "the file ends too early (truncated?)"),
+        io::ErrorKind::InvalidInput => Error::corrupt(name, "it points outside the file"), // a seek to there
         io::ErrorKind::InvalidData => Error::corrupt(name, error.to_string()),
         _ => Error::Io { name: name.to_owned(), source: error },
     }

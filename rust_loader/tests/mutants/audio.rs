@@ -1,6 +1,7 @@
 //! What must hold of any bytes whatever: typed errors that name the file, bounded memory and work, and probe, whole
 //! decode and segments that agree.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use _rust_loader::decode::{Audio, decode, probe};
@@ -27,9 +28,20 @@ pub struct Seen {
     pub probed: bool,
 }
 
-/// Checks one file; the message says what does not hold.
+/// Checks one file of content `data`, written for this; the message says what does not hold. `name` must not come twice:
+/// what is learnt about a file is kept by its name and times.
 pub fn check(name: &str, data: &[u8], random: &mut Random) -> std::result::Result<Seen, String> {
-    let source = Source::Bytes { name, data };
+    let path =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}", std::process::id(), name.replace(' ', "-")));
+    std::fs::write(&path, data).map_err(|e| e.to_string())?;
+    let seen = check_file(&path, data, random);
+    std::fs::remove_file(&path).map_err(|e| e.to_string())?;
+    seen
+}
+
+fn check_file(path: &Path, data: &[u8], random: &mut Random) -> std::result::Result<Seen, String> {
+    let source = Source::File(path);
+    let name = &source.name();
     let packets = AtomicU64::new(0);
     let budget = MAX_PACKETS_PER_BYTE * data.len() as u64 + 1000;
     let interrupt = || match packets.fetch_add(1, Ordering::Relaxed) {
@@ -59,10 +71,11 @@ pub fn check(name: &str, data: &[u8], random: &mut Random) -> std::result::Resul
         }
     }
     let length = whole.as_ref().map_or(2000, Audio::num_samples);
-    for _ in 0..2 {
+    for from_start in [false, false, true] {
         let (start, count) = (random.below(length + length / 8 + 1), random.below(length + 1));
         packets.store(0, Ordering::Relaxed);
-        let (part, part_peak) = peak_bytes(|| decode_segment(source, start as u64, count as u64, false, &interrupt));
+        let (part, part_peak) =
+            peak_bytes(|| decode_segment(source, start as u64, count as u64, from_start, &interrupt));
         let part = typed("segment", name, part)?;
         if part_peak > MAX_OVERHEAD_BYTES + BYTES_PER_SAMPLE * part.as_ref().map_or(0, |audio| audio.samples.len()) {
             return Err(format!("{part_peak} bytes were live for a segment of {count}"));
