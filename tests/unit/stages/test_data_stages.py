@@ -139,7 +139,7 @@ def test_resampler_is_the_configs(corpus: Corpus) -> None:
         members, records = corpus.resample(audio=AudioConfig(resampler=resampler), silence_dbfs=-200.0)
         prepared, _ = soundfile.read(io.BytesIO(members[f"{records['high.wav']['key']}.flac"]))
         level[resampler] = np.sqrt(np.mean(prepared[len(prepared) // 4 : -len(prepared) // 4] ** 2))
-    assert level["julius24"] > 1e-4
+    assert level["julius24"] > 1e-4  # 3.8e-4 by the formula of julius, evaluated in NumPy
     assert level["hq"] < 2e-5
 
 
