@@ -16,7 +16,7 @@ export UV_PYTHON_DOWNLOADS := never
 
 RUST := $(shell find rust_loader -path rust_loader/target -prune -o -type f \( -name '*.rs' -o -name '*.cc' -o -name '*.h' -o -name 'Cargo.*' \) -print 2>/dev/null)
 
-.PHONY: help setup build demo test lint sanitize dag bench clean
+.PHONY: help setup build demo test lint sanitize dag digests bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,8 +56,13 @@ dag: build  ## draw the graph of rules as docs/dag.svg (needs graphviz)
 	snakemake --profile local --rulegraph dot | dot -Tsvg -o docs/dag.svg
 	echo docs/dag.svg
 
+digests: build  ## record the code of the stages, after versions in musicgen_core/stages were raised where results differ
+	@$(PY) tests/house/stage_code.py
+
 bench: build  ## run every benchmark, each against a peer in the same run
-	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file; done
+	@uv=$$(command -v uv || echo .uv/bin/uv)
+	$$uv pip install --quiet --python $(PY) --requirement benchmarks/requirements.txt
+	for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) $$file; done
 
 clean:  ## remove .venv and compiled files; music and results stay
 	@rm -rf $(VENV) .uv rust_loader/target musicgen_core/*.so

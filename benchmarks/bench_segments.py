@@ -1,4 +1,4 @@
-"""A random 10 s segment of a file, 44.1 kHz stereo to 32 kHz mono, opening included: `python benchmarks/bench_segments.py`.
+"""A random 10 s segment, 44.1 kHz stereo to 32 kHz mono, opening included: `python benchmarks/bench_segments.py`.
 
 Claims: exact, and still ahead of sphn and torchcodec on every format they read (WAV: 1.5 times), and at least 4 times
 as fast as PyAV + julius, which is what AudioCraft does. All readers take turns segment by segment in one process, one

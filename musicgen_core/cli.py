@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import types
 import typing
 from collections.abc import Callable
@@ -25,7 +26,12 @@ TOOLS: dict[str, str] = {
     "train-codec": "train the tiny codec that the project ships",
     "fetch": "bring hub weights named in config.yaml into the local store (the only networked command)",
     "convert": "bring a model from or to the layouts of AudioCraft and transformers",
+    "why": "say of each job that would run which input, key or version makes it run",
+    "plan": "say what a run of everything would cost: jobs, hours of audio, bytes, time, GPU memory; run nothing",
+    "verify": "compare every result with the digest that its stage wrote down, and say what to run again",
+    "gc": "list, and with --remove remove, what under results no config refers to",
     "schema": "write the JSON Schema of config.yaml",
+    "bench-loader": "time the loaders on this machine and corpus, against a GPU's need",
     "doctor": "print versions and devices, and what is missing",
 }
 
@@ -46,8 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     sys.unraisablehook = _deliver_again
     try:
         function = _function(name)
-        values = vars(_parser(name, function).parse_args(rest))
-        result = function(*_positional(name, function, values), **values)
+        values = {flag: _expand(value) for flag, value in vars(_parser(name, function).parse_args(rest)).items()}
+        config = _positional(name, function, values)
+        result = _run_stage(name, function, config, values) if name in STAGES else function(*config, **values)
     except KeyboardInterrupt:
         print(f"musicgen {name}: interrupted; nothing half-written was kept", file=sys.stderr)
         return 130
@@ -102,7 +109,10 @@ def _parser(name: str, function: Callable[..., Any]) -> argparse.ArgumentParser:
     hints = get_type_hints(function)
     for parameter in inspect.signature(function).parameters.values():
         annotation = hints[parameter.name]
-        if parameter.name == "config":
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            parser.add_argument(parameter.name, nargs="*")
+            continue
+        if parameter.name == "config" and is_dataclass(annotation):
             parser.add_argument(
                 "--config",
                 default="config.yaml",
@@ -133,12 +143,47 @@ def _add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, ann
     parser.add_argument(f"--{parameter.name.replace('_', '-')}", **options)
 
 
+def _run_stage(name: str, function: Callable[..., Any], config: list[Any], values: dict[str, Any]) -> Any:
+    """Check that a stage's inputs are as their own stages left them, run it, and seal what it wrote."""
+    from dataclasses import asdict
+
+    from musicgen_core.util.receipt import check_inputs, write_receipt
+
+    stage, started = STAGES[name], time.monotonic()
+    written = [values[argument] for argument in stage.outputs]
+    given = [value for argument, value in values.items() if argument not in (*stage.outputs, *stage.asides)]
+    inputs = check_inputs([path for path in _flat(given) if isinstance(path, Path)])
+    result = function(*config, **values)
+    for output in written:
+        write_receipt(output, name, stage.version, asdict(config[0]), inputs, time.monotonic() - started)
+    return result
+
+
+def _flat(values: list[Any]) -> list[Any]:
+    return [item for value in values for item in (value if isinstance(value, list) else [value])]
+
+
+def _expand(value: Any) -> Any:
+    """Replace each `@FILE` in a list of paths by the lines of that file: argument lists have a limit of 128 KiB (Linux,
+    execve(2), MAX_ARG_STRLEN), which the shards of a large corpus exceed."""
+    if not isinstance(value, list):
+        return value
+    expanded = []
+    for item in value:
+        if isinstance(item, Path) and str(item).startswith("@"):
+            expanded += [Path(line) for line in Path(str(item)[1:]).read_text(encoding="utf-8").splitlines()]
+        else:
+            expanded.append(item)
+    return expanded
+
+
 def _positional(name: str, function: Callable[..., Any], values: dict[str, Any]) -> list[Any]:
     """Take `--config` out of the values and build the config that the function wants."""
     values.pop("traceback")
     hints = get_type_hints(function)
-    if "config" not in hints:
-        return []
+    given = [values.pop(p.name) for p in inspect.signature(function).parameters.values() if p.kind is p.VAR_POSITIONAL]
+    if not is_dataclass(hints.get("config")):
+        return [item for items in given for item in items]
     text = values.pop("config")
     from musicgen_core.config.load import ConfigError, from_json, load_config
 
@@ -148,14 +193,14 @@ def _positional(name: str, function: Callable[..., Any], values: dict[str, Any])
     root = load_config(Path(text))
     if isinstance(root, cls):
         return [root]
-    if name == "plan":
-        from musicgen_core.config.root import project_plan
+    if name == "scan":
+        from musicgen_core.config.root import project_scan
 
-        return [project_plan(root)]
+        return [project_scan(root)]
     if name == "generate":
         from musicgen_core.config.root import GenerateStageConfig
 
-        return [GenerateStageConfig(generation=root.generation)]
+        return [GenerateStageConfig(generation=root.generation, num_prompts=root.data.num_prompts)]
     raise ConfigError(f"--config wants this stage's own part as JSON; `snakemake -n -p` prints it for {name}")
 
 
@@ -165,9 +210,14 @@ def _class(annotation: Any) -> Any:
 
 
 def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    full = {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "the quota is used up",
+        errno.EFBIG: "the size limit is hit",
+    }
+    if isinstance(error, OSError) and error.errno in full:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}the disk is full; free space and run the same command again, nothing half-written was kept"
+        return f"{where}{full[error.errno]}; free space and run the same command again, nothing half-written was kept"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}"
     return str(error) or type(error).__name__

@@ -60,7 +60,7 @@ class DataConfig:
     """Changes which groups fall into which split."""
 
     num_prompts: int = 4
-    """Held-out captions copied into generate.jsonl and used as prompts."""
+    """Held-out captions of each corpus used as prompts: the first ones of generate.jsonl."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from musicgen_core.config.sampling import check_sampling
 
 T = TypeVar("T")
 
-RUN_KEYS = ("seed", "corpora", "model", "conditioner", "training", "generation", "evaluation")
+RUN_KEYS = ("seed", "on_changed_data", "corpora", "model", "conditioner", "training", "generation", "evaluation")
 FIELDS = ("key", "bpm", "genre", "moods", "instrument", "keywords", "title", "artist", "album", "name", "license")
 """What of a track's metadata a model may be conditioned on: data/records.py, Music."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from musicgen_core.config.data import (
     AudioConfig,
@@ -42,9 +42,14 @@ class RootConfig:
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
+    on_changed_data: Literal["restart", "continue", "refuse"] = "restart"
+    """What happens to a trained run whose music, words or preparation changed since. `restart`: a new folder, trained
+    from step 0. `continue`: a new folder that starts from the old run's newest weights, optimizer state and average;
+    its steps, schedule and data order begin anew. `refuse`: an error. The old folder stays in every case."""
+
     runs: dict[str, dict[str, Any] | None] = field(default_factory=lambda: {"base": {}})
-    """Named runs. Each overrides keys of seed, model, conditioner, training, generation and evaluation, and may name
-    the `corpora` it uses (default: all)."""
+    """Named runs. Each overrides keys of seed, on_changed_data, model, conditioner, training, generation and
+    evaluation, and may name the `corpora` it uses (default: all)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,7 @@ class RunConfig:
 
     name: str
     seed: int
+    on_changed_data: Literal["restart", "continue", "refuse"]
     corpora: tuple[str, ...]
     model: ModelConfig
     conditioner: ConditionerConfig
@@ -62,8 +68,8 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanStageConfig:
-    """What the plan depends on."""
+class ScanStageConfig:
+    """What the scan depends on."""
 
     corpora: dict[str, CorpusConfig]
     data: DataConfig
@@ -90,7 +96,6 @@ class ManifestStageConfig:
     licenses: tuple[str, ...] | None
     weight: float
     allow_uncaptioned: bool
-    num_prompts: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +135,8 @@ class GenerateStageConfig:
     """What samples depend on besides the exported model."""
 
     generation: GenerationConfig
+    num_prompts: int
+    """Held-out captions of each corpus that become prompts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,13 +150,11 @@ class EvaluateStageConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportStageConfig:
-    """What a report depends on besides what it shows."""
-
-    run: str
+    """What a report depends on besides what it shows: nothing."""
 
 
-def project_plan(root: RootConfig) -> PlanStageConfig:
-    return PlanStageConfig(corpora=root.corpora, data=root.data)
+def project_scan(root: RootConfig) -> ScanStageConfig:
+    return ScanStageConfig(corpora=root.corpora, data=root.data)
 
 
 def project_resample(root: RootConfig, codec: CodecSpec) -> ResampleStageConfig:
@@ -171,7 +176,6 @@ def project_manifest(root: RootConfig, corpus: str) -> ManifestStageConfig:
         licenses=c.licenses,
         weight=c.weight,
         allow_uncaptioned=root.data.allow_uncaptioned,
-        num_prompts=root.data.num_prompts,
     )
 
 
@@ -189,13 +193,9 @@ def project_train(run: RunConfig, codec: CodecSpec) -> TrainStageConfig:
     )
 
 
-def project_generate(run: RunConfig) -> GenerateStageConfig:
-    return GenerateStageConfig(generation=run.generation)
+def project_generate(root: RootConfig, run: RunConfig) -> GenerateStageConfig:
+    return GenerateStageConfig(generation=run.generation, num_prompts=root.data.num_prompts)
 
 
 def project_evaluate(run: RunConfig) -> EvaluateStageConfig:
     return EvaluateStageConfig(seed=run.seed, segment_sec=run.training.segment_sec, evaluation=run.evaluation)
-
-
-def project_report(run: RunConfig) -> ReportStageConfig:
-    return ReportStageConfig(run=run.name)

@@ -20,18 +20,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from musicgen_core import native
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.sampling import SamplingConfig, check_sampling, normalise_mix
-from musicgen_core.data.ahead import ReadAhead
+from musicgen_core.data.batch_dataset import BatchDataset, BatchesAhead
 from musicgen_core.data.tracks import TrackTable
 from musicgen_core.util.streams import SEGMENTS, VALID_SEGMENTS
 
@@ -107,16 +105,14 @@ class Batch:
         )
 
 
-class TokenDataset(IterableDataset[Batch]):
-    """This process's share of each global batch, for a loop or for `DataLoader(dataset, batch_size=None)`.
+class TokenDataset(BatchDataset[Batch]):
+    """This process's share of each global batch of codes; see BatchDataset for loops, workers and state.
 
     Sample number n of the run is sample (epoch, index) = divmod(n, number of tracks); the process takes its contiguous
-    share of the `batch_size` samples. Workers of a DataLoader take turns, batch by batch, so that it gives the same
-    batches in the same order for any number of them.
+    share of the `batch_size` samples.
 
-    `num_batches` ends the iteration, None never. `pattern` also lays the codes out along its steps. `pin_memory` writes
-    into page-locked memory, for `to(device, non_blocking=True)`. `num_threads` cut a batch's segments in parallel: for
-    shards on slow disks.
+    `pattern` also lays the codes out along its steps. `pin_memory` writes into page-locked memory, for
+    `to(device, non_blocking=True)`. `num_threads` cut a batch's segments in parallel: for shards on slow disks.
 
     Raises ValueError when batch_size does not divide by world_size, or the sampling does not fit the corpora.
     """
@@ -137,17 +133,12 @@ class TokenDataset(IterableDataset[Batch]):
         pin_memory: bool = False,
         num_threads: int = 1,
     ) -> None:
-        if batch_size < 1 or batch_size % world_size:
-            raise ValueError(f"a batch of {batch_size} segments does not divide over {world_size} processes")
+        super().__init__(batch_size, num_batches, rank, world_size)
         sampling = sampling or SamplingConfig()
         check_sampling(sampling, tracks.corpora)
         mix = None if sampling.mix is None else normalise_mix(sampling.mix, tracks.corpora)
-        self.batch_size, self.num_batches = batch_size, num_batches
         self._tracks, self._pin_memory, self._num_threads = tracks, pin_memory, num_threads
         self._segment_frames = segment_frames
-        share = batch_size // world_size
-        self._share = slice(rank * share, (rank + 1) * share)
-        self._next_sample = 0
         options = {
             "seed": seed,
             "stream": SEGMENTS,
@@ -161,7 +152,6 @@ class TokenDataset(IterableDataset[Batch]):
         self._layout = None if pattern is None else tracks.sampler(**options, frame_KS=pattern.frame_KS(True))
 
     def read(self, first_sample: int) -> Batch:
-        """Draw the global batch that starts at this sample, and read this process's share of it."""
         # Memory of its own for each batch, from torch's cache: whoever still holds an older batch keeps it unchanged.
         codes_BKT = self._allocate(self._segment_frames)
         drawn = self._sampler.batch(
@@ -180,65 +170,9 @@ class TokenDataset(IterableDataset[Batch]):
         shape = (self._share.stop - self._share.start, self._tracks.codec.num_codebooks, length)
         return torch.empty(shape, dtype=torch.int64, pin_memory=self._pin_memory)
 
-    def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        turn, num_turns = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        first = self._next_sample + turn * self.batch_size
-        number = turn
-        while self.num_batches is None or number < self.num_batches:
-            batch = self.read(first)
-            self._next_sample = batch.next_sample
-            yield batch
-            first += num_turns * self.batch_size
-            number += num_turns
 
-    def seek(self, next_sample: int) -> None:
-        """Continue with the batch that starts at this sample: `next_sample` of the batch used last."""
-        self._next_sample = next_sample
-
-    def state_dict(self) -> dict[str, int]:
-        """Where a plain loop over the dataset is. With workers, `next_sample` of the batch used last says it."""
-        return {"next_sample": self._next_sample}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.seek(state["next_sample"])
-
-
-class TokenBatches:
-    """Endless iterator over a dataset's batches, read ahead in a thread, in order.
-
-    The state counts batches handed out, not batches read ahead. Safe after fork.
-    """
-
-    def __init__(self, dataset: TokenDataset) -> None:
-        self._dataset = dataset
-        self._ahead = ReadAhead(dataset.read, step=dataset.batch_size)
-        self._next_sample = dataset.state_dict()["next_sample"]
-
-    def __iter__(self) -> TokenBatches:
-        return self
-
-    def __next__(self) -> Batch:
-        batch = self._ahead.take(self._next_sample)
-        self._next_sample = batch.next_sample
-        return batch
-
-    def state_dict(self) -> dict[str, int]:
-        return {"next_sample": self._next_sample}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self._next_sample = state["next_sample"]
-
-    def close(self) -> None:
-        self._ahead.close()
-
-    def __enter__(self) -> TokenBatches:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+class TokenBatches(BatchesAhead[Batch]):
+    """Endless iterator over a TokenDataset's batches, read ahead in a thread: what the trainer uses."""
 
 
 def valid_batches(

@@ -45,14 +45,20 @@ class Captions:
         self.rows: dict[str, dict[str, dict[str, Any]]] = {}
 
     def match(self, paths: Iterable[str]) -> list[Note]:
-        """Match the tables' rows with the audio files; returns what does not fit."""
+        """Match the tables' rows with the audio files; returns the rows that do not fit."""
         paths = list(paths)
         notes = []
         for source, table in self.tables.items():
-            rows = self.rows[source] = table.match(paths)
+            self.rows[source] = table.match(paths)
             notes += [Note(source, line, text) for line, text in sorted(table.problems)]
-            notes += [Note(path, None, f"has no row in {source}") for path in paths if path not in rows]
         return notes
+
+    def note_missing(self, path: str, music: Music) -> Note | None:
+        """A note about a track that no source has words for although there are tables; a licence is no word."""
+        known = any(value is not None for name, value in vars(music).items() if name != "license")
+        if known or not self.tables or any(path in rows for rows in self.rows.values()):
+            return None
+        return Note(path, None, f"has no row in {', '.join(self.tables)}, and no words elsewhere")
 
     def gather(self, path: str, tags: dict[str, str]) -> Music:
         """Merge what the sources say of one audio file; for each field the first source that has it wins.

@@ -20,8 +20,8 @@ from musicgen_core.util.log import progress
 
 # fmt: off
 AUDIO_SUFFIXES = frozenset((
-    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".m4a", ".mp4", ".aac", ".mka",
-    ".mkv", ".webm",
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".m4a", ".mp4", ".aac",
+    ".mka", ".mkv", ".webm",
 ))
 """Endings of files that are opened as audio. What they really hold is found out by opening them."""
 
@@ -48,29 +48,36 @@ class Inventory:
     files: list[InventoryRecord]
     tracks: list[TrackRecord]
     notes: list[Note]
+    complete: bool
+    """Every file could be read; False: the next scan tries again."""
+
+
+def find_files(name: str, corpus: CorpusConfig, skip: Path | None = None) -> list[FoundFile]:
+    """All files of a corpus; `skip` is a folder left out: results inside it. ValueError when its folder is absent."""
+    if not Path(corpus.path).is_dir():
+        raise ValueError(f"corpora.{name}.path: {corpus.path!r} is not a folder; correct the path")
+    return walk(Path(corpus.path), skip)
 
 
 def take_inventory(
-    name: str, corpus: CorpusConfig, data: DataConfig, cache_path: Path, skip: Path | None = None
+    name: str, corpus: CorpusConfig, data: DataConfig, cache_path: Path, found: list[FoundFile]
 ) -> Inventory:
-    """Scan one corpus. Only files whose size, mtime or ctime changed since the last scan are opened.
+    """Scan the files of one corpus. Only those whose size, mtime or ctime changed since the last scan are opened.
 
-    `skip` is a folder left out: results that lie inside the corpus. Raises ValueError, which names the corpus and the
-    remedy, when its folder or its table of captions is missing, no audio is usable, nothing has a caption (unless
-    allowed), no licence fits, or there are too few groups to split.
+    Raises ValueError, which names the corpus and the remedy, when its table of captions is missing, no audio is usable,
+    nothing has a caption (unless allowed), no licence fits, or there are too few groups to split.
     """
     folder = Path(corpus.path)
-    if not folder.is_dir():
-        raise ValueError(f"corpora.{name}.path: {corpus.path!r} is not a folder; correct the path")
     try:
-        found = walk(folder, skip)
         cache = StatCache(cache_path)
         captions = Captions(corpus, found, cache)
         _read_audio(folder, found, cache, name)
         files = _reject_duplicates([r for f in found if (r := _screen(f, cache, data)) is not None], captions, cache)
         notes = captions.match(r.path for r in files if r.status == "used")
         files, music = _gather(files, captions, cache)
-        cache.save({f.path for f in found if not (cache.get(f) or {}).get("transient")})
+        notes += [note for path, words in music.items() if (note := captions.note_missing(path, words))]
+        lasting = {f.path for f in found if not (cache.get(f) or {}).get("transient")}
+        cache.save(lasting)
         used = [r for r in files if r.status == "used"]
         if not used:
             raise ValueError(f"no usable audio: {_count_reasons(files) or 'the folder holds no audio file'}")
@@ -78,7 +85,12 @@ def take_inventory(
     except ValueError as error:
         raise ValueError(f"corpora.{name} ({corpus.path}): {error}") from None
     by_path = {record.path: record for record in placed}
-    return Inventory([by_path.get(r.path, r) for r in files], sorted(tracks, key=lambda track: track.track), notes)
+    return Inventory(
+        files=[by_path.get(r.path, r) for r in files],
+        tracks=sorted(tracks, key=lambda track: track.track),
+        notes=notes,
+        complete=len(lasting) == len(found),
+    )
 
 
 def _read_audio(folder: Path, found: list[FoundFile], cache: StatCache, name: str) -> None:

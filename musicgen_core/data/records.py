@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
 R = TypeVar("R", bound="Record")
@@ -13,7 +13,7 @@ class Record:
     """One line of a JSON Lines file."""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))  # no field holds a record: dataclasses.asdict would copy each value deeply
 
     @classmethod
     def from_dict(cls: type[R], line: dict[str, Any]) -> R:

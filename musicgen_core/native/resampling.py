@@ -14,7 +14,7 @@ def resample(wav_CN: Wav, from_hz: int, to_hz: int, preset: str = "julius24") ->
 
     `julius24` is AudioCraft's resampler (julius `resample_frac`, zeros=24, rolloff=0.945) within 1e-6. `hq` is a Kaiser
     windowed sinc of 80 zero crossings: all that lies above the lower rate's Nyquist frequency is at least 100 dB down,
-    and 0.94 of that frequency less than 0.5 dB; it takes about three times as long. Both repeat the end samples.
+    and 0.94 of that frequency less than 0.5 dB; it takes two to three times as long. Both repeat the end samples.
 
     The output has exactly floor(N * to_hz / from_hz) samples; julius rounds that quotient to float32 first, which gives
     it one sample more for about 3 % of lengths around 30 s at 44.1 -> 32 kHz.

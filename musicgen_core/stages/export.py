@@ -37,11 +37,14 @@ def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], wher
     from musicgen_core.lm.weights import CODEC_NAME, WORDS_NAME, load_state, save_export
     from musicgen_core.train.checkpoint import load_best_weights
 
-    trained = _read_train_config(run_dir / "config.json")
+    raw = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
+    trained = from_dict(TrainStageConfig, {item.name: raw[item.name] for item in fields(TrainStageConfig)})
     weights, best = load_best_weights(run_dir)
     model = build_model(trained.model, trained.conditioner, trained.codec)
     load_state(model, weights, str(run_dir))
     extra = {"step": best["step"], "loss": best["loss"], "weights": "ema", **_provenance(manifests)}
+    if raw.get("continued_from"):
+        extra["continued_from"] = raw["continued_from"]  # its tracks are in these weights too
     codec = _find_codec(trained.codec, read_where(where).codec)
     words = vocabulary(_captions(manifests))
     num_frames = max(1, round(trained.training.segment_sec * trained.codec.frame_rate_hz))
@@ -59,12 +62,6 @@ def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], wher
         say(f"note: transformers/: {note}")
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     say(f"exported step {best['step']} ({num_parameters:,} parameters, {extra['tracks']} tracks) to {out}")
-
-
-def _read_train_config(path: Path) -> TrainStageConfig:
-    """The config that a run's config.json holds beside versions and digests."""
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    return from_dict(TrainStageConfig, {item.name: raw[item.name] for item in fields(TrainStageConfig)})
 
 
 def _find_codec(trained: CodecSpec, folder: Path) -> Path:

@@ -39,9 +39,9 @@ class Request:
 def run(config: GenerateStageConfig, *, export: Path, prompts: list[Path], where: Path, out: Path) -> None:
     """Fill the folder `out` with NNN.wav (16 bit) and samples.json, all or nothing.
 
-    `prompts` are generate.jsonl files, whose captions follow those of the config; `where` says where the codec is when
-    the export carries none. Raises ValueError when that is not the codec the model was trained on, or what it decodes
-    is not finite.
+    `prompts` are generate.jsonl files, whose first captions follow those of the config; `where` says where the codec
+    is when the export carries none. Raises ValueError when that is not the codec the model was trained on, or what it
+    decodes is not finite.
     """
     from musicgen_core.codec.load import load_codec
     from musicgen_core.lm.weights import codec_folder, load_export, read_codec
@@ -53,7 +53,7 @@ def run(config: GenerateStageConfig, *, export: Path, prompts: list[Path], where
     codec = load_codec(folder, device, trained.num_channels)
     check_codec(trained, codec.spec, folder)
     _warn_of_length(config.generation, info)
-    requests = collect_requests(config.generation.prompts, prompts)
+    requests = collect_requests(config.generation.prompts, prompts, config.num_prompts)
     with atomic_folder(out) as temporary:
         records = _make_samples(model, codec, requests, config.generation, temporary)
         write_json(temporary / "samples.json", records)
@@ -61,9 +61,9 @@ def run(config: GenerateStageConfig, *, export: Path, prompts: list[Path], where
     say(f"{len(records)} samples of {config.generation.duration_sec:g} s in {took:.1f} s, in {out}")
 
 
-def collect_requests(prompts: tuple[str, ...], manifests: list[Path]) -> list[Request]:
-    """Prompts of the config, captions of the manifests without repetition, and one request without words."""
-    held_out = [record.caption for path in manifests for record in read_manifest(path) if record.caption]
+def collect_requests(prompts: tuple[str, ...], manifests: list[Path], num_prompts: int) -> list[Request]:
+    """Prompts of the config, the first captions of each manifest without repetition, and one request without words."""
+    held_out = [r.caption for path in manifests for r in read_manifest(path)[:num_prompts] if r.caption]
     requests = [Request(prompt, "prompt") for prompt in dict.fromkeys(prompts)]
     requests += [Request(caption, "held-out") for caption in dict.fromkeys(held_out) if caption not in prompts]
     return [*requests, Request(None, "unconditional")]

@@ -12,7 +12,7 @@ from musicgen_core.data.placement import is_licensed
 from musicgen_core.data.records import PreparedRecord, TrackRecord
 from musicgen_core.data.splits import SPLITS
 from musicgen_core.data.tracks import write_track_list
-from musicgen_core.stages.plan import digest_metadata
+from musicgen_core.stages.scan import digest_metadata
 from musicgen_core.util.atomic import write_jsonl
 from musicgen_core.util.log import say
 
@@ -44,7 +44,7 @@ def run(config: ManifestStageConfig, *, metadata: Path, digest: str, audio: list
     for split in SPLITS:
         write_jsonl(out / f"{split}.jsonl", [r.to_dict() for r in records if r.split == split])
         write_track_list(out / f"{split}.jsonl")
-    write_jsonl(out / "generate.jsonl", [r.to_dict() for r in _choose_prompts(records, config.num_prompts)])
+    write_jsonl(out / "generate.jsonl", [r.to_dict() for r in _choose_prompts(records)])
     write_jsonl(out / "rejected.jsonl", sorted(rejected, key=lambda line: str(line["path"])))
 
 
@@ -58,13 +58,13 @@ def _refuse(track: TrackRecord, prepared: PreparedRecord, config: ManifestStageC
     return None
 
 
-def _choose_prompts(records: list[ManifestRecord], num_prompts: int) -> list[ManifestRecord]:
+def _choose_prompts(records: list[ManifestRecord]) -> list[ManifestRecord]:
     """Pick held-out tracks with different captions, in the order of their digests, which is no order of the music."""
     chosen: dict[str, ManifestRecord] = {}
     for record in sorted(records, key=lambda record: record.track):
         if record.split == "evaluate" and record.caption:
             chosen.setdefault(record.caption, record)
-    return list(chosen.values())[:num_prompts]
+    return list(chosen.values())
 
 
 def _check(config: ManifestStageConfig, records: list[ManifestRecord], rejected: list[dict[str, Any]]) -> None:

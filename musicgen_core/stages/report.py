@@ -20,7 +20,7 @@ def run(config: ReportStageConfig, *, run_dir: Path, manifests: list[Path], inve
     names what is absent or damaged.
     """
     files = read_run(run_dir)
-    page = render_page(config.run, run_dir.name, files, read_music(manifests, inventories))
+    page = render_page(run_dir.name.rpartition("-")[0], run_dir.name, files, read_music(manifests, inventories))
     write_text(out, page)
     for figure in key_figures(files.metrics["figures"], files.metrics["codec"]["card"]):
         say(f"report: {figure.question} {figure.verdict}. {figure.text}")

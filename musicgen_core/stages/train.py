@@ -7,6 +7,7 @@ from typing import Literal
 
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.training import LaunchConfig
+from musicgen_core.stages import STAGES
 
 
 def run(
@@ -15,6 +16,7 @@ def run(
     manifests: list[Path],
     indexes: list[Path],
     run_dir: Path,
+    continue_from: str = "",
     launcher: Literal["none", "torchrun", "submitit"] = "none",
     nodes: int = 1,
     processes_per_node: int = 1,
@@ -29,7 +31,9 @@ def run(
 
     `manifests` are corpus folders with train.jsonl and valid.jsonl, `indexes` their token indexes in the same order.
     Everything is written to `run_dir`: config.json first, history.jsonl, tensorboard/, checkpoints/, and DONE last.
-    The remaining flags say where the processes run and never change the result; memory is per node, runtime in minutes.
+    `continue_from` names a run beside `run_dir` whose newest weights, optimizer state and average this one starts
+    from, at step 0; empty: it starts from initialised weights. The remaining flags say where the processes run and
+    never change the result; memory is per node, runtime in minutes.
 
     SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 end the current step, save, and leave with exit code 75. With launcher
     submitit, Ctrl-C cancels the SLURM job (it saves first), and a later call finds a job that is still there.
@@ -43,6 +47,8 @@ def run(
         manifests=tuple(path.absolute() for path in manifests),
         indexes=tuple(path.absolute() for path in indexes),
         run_dir=run_dir.absolute(),
+        continue_from=run_dir.absolute().parent / continue_from if continue_from else None,
+        stage_version=STAGES["train"].version,
         num_threads=cpus_per_process,
     )
     where = LaunchConfig(

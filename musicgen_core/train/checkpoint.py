@@ -29,7 +29,7 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, se
 
 from musicgen_core import native
 from musicgen_core.train.ema import Ema
-from musicgen_core.train.ranks import World
+from musicgen_core.train.ranks import Refused, World
 from musicgen_core.util.atomic import write_json
 from musicgen_core.util.digest import digest_json
 from musicgen_core.util.log import say
@@ -94,11 +94,7 @@ class Checkpoints:
         if found is None:
             return None
         folder, manifest = found
-        state = {"model": model.state_dict(), "optimizer": get_optimizer_state_dict(model, optimizer)}
-        state["ema"] = ema.state_dict()
-        with _one_process_is_meant():
-            dcp.load(state, checkpoint_id=folder, no_dist=self.world.size == 1)
-        set_optimizer_state_dict(model, optimizer, state["optimizer"])
+        _load(folder, self.world, model, optimizer, ema)
         ema.count = manifest["ema_count"]
         return manifest
 
@@ -162,6 +158,37 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if digest != manifest["files"][path.name]["digest"]:
             raise TornError(f"{path.name} was altered" if error is None else error)
     return manifest
+
+
+def load_start(run_dir: Path, world: World, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> str:
+    """Load the newest sound set of another run in place, and change nothing there. A collective call.
+
+    -> which set it is, in words. Raises Refused when there is none.
+    """
+
+    def find() -> tuple[Path, dict[str, Any]]:
+        for folder in sorted((run_dir / "checkpoints").glob("step-*"), reverse=True):
+            try:
+                return folder, read_manifest(folder)
+            except TornError as error:
+                say(f"train: {folder} is not used: {error}")
+        raise Refused(
+            f"{run_dir}/checkpoints holds no sound checkpoint to continue from; set on_changed_data: restart, or bring "
+            "it back"
+        )
+
+    folder, manifest = world.on_first(find)
+    _load(folder, world, model, optimizer, ema)
+    ema.count = manifest["ema_count"]
+    return f"step {manifest['step']}"
+
+
+def _load(folder: Path, world: World, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> None:
+    state = {"model": model.state_dict(), "optimizer": get_optimizer_state_dict(model, optimizer)}
+    state["ema"] = ema.state_dict()
+    with _one_process_is_meant():
+        dcp.load(state, checkpoint_id=folder, no_dist=world.size == 1)
+    set_optimizer_state_dict(model, optimizer, state["optimizer"])
 
 
 def load_best_weights(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

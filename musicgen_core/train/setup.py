@@ -22,7 +22,7 @@ from musicgen_core.data.tracks import TrackTable, open_tracks
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import LanguageModel, build_model, resolve_model
 from musicgen_core.patterns.layout import build_pattern
-from musicgen_core.train.checkpoint import Best, Checkpoints
+from musicgen_core.train.checkpoint import Best, Checkpoints, load_start
 from musicgen_core.train.ema import Ema
 from musicgen_core.train.metrics import History
 from musicgen_core.train.optim import build_optimizer, learning_rate
@@ -49,6 +49,12 @@ class TrainJob:
     run_dir: Path
     num_threads: int
     """CPU threads of each process."""
+
+    continue_from: Path | None = None
+    """Folder of the run whose newest checkpoint this one starts from, at step 0."""
+
+    stage_version: int = 1
+    """Version of the train stage; kept in config.json."""
 
 
 @dataclass
@@ -93,6 +99,12 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     checkpoints = Checkpoints(job.run_dir, world, t.keep_last)
     loaded = checkpoints.load_newest(model, optimizer, ema)
     step = loaded["step"] if loaded else 0
+    if loaded is None and job.continue_from is not None:
+        start = load_start(job.continue_from, world, model, optimizer, ema)
+        if world.first:
+            say(
+                f"train: continues: weights, optimizer state and average are those of {job.continue_from.name}, {start}"
+            )
     dataset = TokenDataset(
         tracks,
         seed=config.seed,
@@ -194,7 +206,11 @@ def _write_config(job: TrainJob) -> None:
         }
         for name, folder, index in zip(names, job.manifests, job.indexes, strict=True)
     }
-    now = json.loads(json.dumps({**asdict(job.config), "digests": digests}))
+    origin = {
+        "continued_from": job.continue_from.name if job.continue_from else None,
+        "stage_version": job.stage_version,
+    }
+    now = json.loads(json.dumps({**asdict(job.config), **origin, "digests": digests}))
     if path.exists() and any(job.run_dir.glob("checkpoints/step-*")):
         before = json.loads(path.read_text(encoding="utf-8"))
         if before.pop("versions") != versions():

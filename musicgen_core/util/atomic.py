@@ -89,6 +89,11 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
+def write_json_if_changed(path: Path, value: Any) -> bool:
+    """Like `write_json`, but only when the content differs. Returns whether it wrote."""
+    return write_text_if_changed(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Write one JSON object per line."""
     with atomic_open(path) as handle:

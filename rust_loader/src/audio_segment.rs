@@ -1,13 +1,14 @@
 //! Part of a file at a rate and number of channels of choice: decoded, mixed and resampled in one go, bit-equal to the
 //! same slice of the whole file so treated.
 
-use crate::decode::{Audio, Interrupt, guard};
+use crate::decode::{Audio, Interrupt, Opened, guard, open};
 use crate::error::{Error, Result};
 use crate::filter::Preset;
 use crate::kernels;
+use crate::memory::zeros;
 use crate::resample::Resampler;
 use crate::segments::decode_segment;
-use crate::stream::{Source, Stream};
+use crate::stream::Source;
 
 /// What a segment is brought to.
 pub struct Form {
@@ -85,7 +86,10 @@ impl Segment {
 
 fn rate_of(source: Source<'_>) -> Result<u32> {
     guard(&source.name(), || {
-        let mut stream = Stream::open(source, false)?;
+        let mut stream = match open(source, false)? {
+            Opened::Stream(stream) => stream,
+            Opened::Mpeg(mpeg) => return Ok(mpeg.header().sample_rate_hz),
+        };
         if stream.spec().is_none() {
             stream.advance()?;
         }
@@ -98,7 +102,7 @@ fn mix(audio: Audio, num_channels: usize, source: &Source<'_>) -> Result<Vec<f32
     let (have, num_samples) = (audio.num_channels, audio.num_samples());
     match num_channels {
         1 if have > 1 => {
-            let mut mono = vec![0.0; num_samples];
+            let mut mono = zeros(&source.name(), num_samples)?;
             kernels::mix_to_mono(&audio.samples, have, &mut mono);
             Ok(mono)
         }

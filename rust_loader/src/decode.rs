@@ -124,7 +124,7 @@ pub fn decode(source: Source<'_>, interrupt: Interrupt<'_>) -> Result<Audio> {
 /// A file by the path that reads it.
 pub enum Opened<'s> {
     Mpeg(Mpeg<'s>),
-    Stream(Stream<'s>),
+    Stream(Box<Stream<'s>>),
 }
 
 pub fn open(source: Source<'_>, verify: bool) -> Result<Opened<'_>> {
@@ -133,7 +133,7 @@ pub fn open(source: Source<'_>, verify: bool) -> Result<Opened<'_>> {
     }
     let stream = Stream::open(source, verify)?;
     if stream.family != Family::Mpeg {
-        return Ok(Opened::Stream(stream));
+        return Ok(Opened::Stream(Box::new(stream)));
     }
     match Mpeg::open(source, true)? {
         Some(mpeg) => Ok(Opened::Mpeg(mpeg)),

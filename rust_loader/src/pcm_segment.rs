@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::decode::Audio;
 use crate::error::{Error, Result};
+use crate::memory::zeros;
 use crate::planes::MAX_DECODED_SAMPLES;
 use crate::seek_cache::{FileIdentity, SeekCache};
 use crate::stream::{MAX_CHANNELS, MAX_SAMPLE_RATE_HZ, Source, Stream};
@@ -95,7 +96,7 @@ pub fn read(path: &Path, identity: &FileIdentity, start: u64, count: u64) -> Res
     }
     let Layout { sample, num_channels, sample_rate_hz, data_at, .. } = layout;
     let frame_bytes = sample.bytes() * num_channels;
-    let mut samples = vec![0f32; num_channels * len];
+    let mut samples = zeros::<f32>(&path.display().to_string(), num_channels * len)?;
     let mut block = vec![0u8; (BLOCK_BYTES / frame_bytes).clamp(1, len.max(1)) * frame_bytes];
     let mut at = 0;
     while at < len {

@@ -3,18 +3,19 @@
 
 rule resample:
     input:
-        bucket=f"{RESULTS}/plan/{{corpus}}/buckets/{{bucket}}.txt",
+        bucket=f"{PLAN_DIR}/{{corpus}}/buckets/{{bucket}}.txt",
+        stage=f"{PLAN_DIR}/stages/resample.json",
     output:
         tar=f"{RESULTS}/audio/{{corpus}}/{{bucket}}.tar",
         jsonl=f"{RESULTS}/audio/{{corpus}}/{{bucket}}.jsonl",
     log:
         f"{RESULTS}/logs/resample/{{corpus}}/{{bucket}}.log",
     params:
-        config=lambda wildcards: to_json(project_resample(ROOT, CODEC)),
+        config=lambda wildcards: CONFIGS["resample", ""],
         version=STAGES["resample"].version,
         digest=lambda wildcards: PLAN.corpora[wildcards.corpus].buckets[wildcards.bucket],
         where=WHERE,
-        locations=f"{RESULTS}/plan/{{corpus}}/locations/{{bucket}}.json",
+        locations=f"{PLAN_DIR}/{{corpus}}/locations/{{bucket}}.json",
     resources:
         mem_mb=2000,
         runtime=120,
@@ -27,7 +28,9 @@ rule resample:
 rule manifest:
     localrule: True
     input:
-        metadata=f"{RESULTS}/plan/{{corpus}}/metadata.jsonl",
+        metadata=f"{PLAN_DIR}/{{corpus}}/metadata.jsonl",
+        list=f"{PLAN_DIR}/{{corpus}}/lists/prepared.txt",
+        stage=f"{PLAN_DIR}/stages/manifest/{{corpus}}.json",
         audio=buckets(f"{RESULTS}/audio", ".jsonl"),
     output:
         expand(
@@ -39,10 +42,10 @@ rule manifest:
     log:
         f"{RESULTS}/logs/manifest/{{corpus}}.log",
     params:
-        config=lambda wildcards: to_json(project_manifest(ROOT, wildcards.corpus)),
+        config=lambda wildcards: CONFIGS["manifest", wildcards.corpus],
         version=STAGES["manifest"].version,
         digest=lambda wildcards: PLAN.corpora[wildcards.corpus].metadata_digest,
         out=f"{RESULTS}/manifest/{{corpus}}",
     shell:
         "musicgen manifest --config {params.config:q} --metadata {input.metadata:q} --digest {params.digest} "
-        "--audio {input.audio:q} --out {params.out:q} 2>&1 | tee -i {log:q}"
+        "--audio @{input.list:q} --out {params.out:q} 2>&1 | tee -i {log:q}"

@@ -5,12 +5,18 @@ rule generate:
     input:
         export=rules.export.output,
         prompts=manifests("generate"),
+        stage=f"{PLAN_DIR}/stages/generate/{{run}}.json",
     output:
-        f"{RUNS_DIR}/{{run}}/samples/samples.json",
+        report(
+            f"{RUNS_DIR}/{{run}}/samples/samples.json",
+            category="Samples",
+            labels={"run": "{run}"},
+            caption="../report/samples.rst",
+        ),
     log:
         f"{RESULTS}/logs/generate/{{run}}.log",
     params:
-        config=lambda wildcards: to_json(project_generate(RUNS[wildcards.run])),
+        config=lambda wildcards: CONFIGS["generate", wildcards.run],
         version=STAGES["generate"].version,
         export=f"{RUNS_DIR}/{{run}}/export",
         where=WHERE,
@@ -32,17 +38,25 @@ rule evaluate:
         shards=buckets(TOKENS_DIR, ".tar"),
         audio=buckets(f"{RESULTS}/audio", ".tar"),
         samples=rules.generate.output,
+        lists=lists("audio"),
+        stage=f"{PLAN_DIR}/stages/evaluate/{{run}}.json",
     output:
-        metrics=f"{RUNS_DIR}/{{run}}/metrics.json",
+        metrics=report(
+            f"{RUNS_DIR}/{{run}}/metrics.json",
+            category="Figures",
+            labels={"run": "{run}"},
+            caption="../report/metrics.rst",
+        ),
         references=f"{RUNS_DIR}/{{run}}/references/references.json",
     log:
         f"{RESULTS}/logs/evaluate/{{run}}.log",
     params:
-        config=lambda wildcards: to_json(project_evaluate(RUNS[wildcards.run])),
+        config=lambda wildcards: CONFIGS["evaluate", wildcards.run],
         version=STAGES["evaluate"].version,
         export=f"{RUNS_DIR}/{{run}}/export",
         manifests=manifest_folders,
         samples=f"{RUNS_DIR}/{{run}}/samples",
+        lists=lambda wildcards, input: [f"@{path}" for path in input.lists],
         references=f"{RUNS_DIR}/{{run}}/references",
         where=WHERE,
     threads: 4
@@ -51,7 +65,7 @@ rule evaluate:
         runtime=240,
     shell:
         "musicgen evaluate --config {params.config:q} --export {params.export:q} --manifests {params.manifests:q} "
-        "--indexes {input.indexes:q} --audio {input.audio:q} --samples {params.samples:q} --where {params.where:q} "
+        "--indexes {input.indexes:q} --audio {params.lists:q} --samples {params.samples:q} --where {params.where:q} "
         "--out {output.metrics:q} --references {params.references:q} 2>&1 | tee -i {log:q}"
 
 
@@ -64,14 +78,15 @@ rule report_run:
         metrics=rules.evaluate.output,
         manifests=manifests("train", "valid", "evaluate", "rejected"),
         inventories=lambda wildcards: [
-            f"{RESULTS}/plan/{corpus}/inventory.jsonl" for corpus in RUNS[wildcards.run].corpora
+            f"{PLAN_DIR}/{corpus}/inventory.jsonl" for corpus in RUNS[wildcards.run].corpora
         ],
+        stage=f"{PLAN_DIR}/stages/report.json",
     output:
         report(f"{RUNS_DIR}/{{run}}/report.html", category="Runs", labels={"run": "{run}"}, caption="../report/run.rst"),
     log:
         f"{RESULTS}/logs/report/{{run}}.log",
     params:
-        config=lambda wildcards: to_json(project_report(RUNS[wildcards.run])),
+        config=lambda wildcards: CONFIGS["report", ""],
         version=STAGES["report"].version,
         manifests=manifest_folders,
         run_dir=f"{RUNS_DIR}/{{run}}",

@@ -9,16 +9,18 @@ rule train_run:
         tracks=manifests("train", "valid", ending=".tracks"),
         indexes=indexes,
         shards=buckets(TOKENS_DIR, ".tar"),
+        stage=f"{PLAN_DIR}/stages/train/{{run}}.json",
     output:
         f"{RUNS_DIR}/{{run}}/DONE",
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
     params:
-        config=lambda wildcards: to_json(project_train(RUNS[wildcards.run], CODEC)),
+        config=lambda wildcards: CONFIGS["train", wildcards.run],
         version=STAGES["train"].version,
-        digest=lambda wildcards: SIGNATURES[RUNS[wildcards.run].name],
+        digest=lambda wildcards: FLOW.planned[wildcards.run].signature,
         manifests=manifest_folders,
         run_dir=f"{RUNS_DIR}/{{run}}",
+        continues=lambda wildcards: FLOW.planned[wildcards.run].continues or "",
     threads: 16
     resources:
         launcher="none",
@@ -32,7 +34,7 @@ rule train_run:
         account="",
     shell:
         "musicgen train --config {params.config:q} --manifests {params.manifests:q} --indexes {input.indexes:q} "
-        "--run-dir {params.run_dir:q} --launcher {resources.launcher} --nodes {resources.nodes} "
+        "--run-dir {params.run_dir:q} --continue-from={params.continues:q} --launcher {resources.launcher} --nodes {resources.nodes} "
         "--processes-per-node {resources.processes_per_node} --gpus-per-node {resources.gpus_per_node} "
         "--cpus-per-process {resources.cpus_per_process} --memory-mb {resources.memory_mb} "
         "--runtime-min {resources.runtime_min} --partition={resources.partition:q} --account={resources.account:q} "
@@ -43,13 +45,14 @@ rule export:
     input:
         done=f"{RUNS_DIR}/{{run}}/DONE",
         manifests=manifests("train"),
+        stage=f"{PLAN_DIR}/stages/export.json",
     output:
         f"{RUNS_DIR}/{{run}}/export/config.json",
         f"{RUNS_DIR}/{{run}}/export/model.safetensors",
     log:
         f"{RESULTS}/logs/export/{{run}}.log",
     params:
-        config=lambda wildcards: to_json(ExportStageConfig()),
+        config=lambda wildcards: CONFIGS["export", ""],
         version=STAGES["export"].version,
         manifests=manifest_folders,
         run_dir=f"{RUNS_DIR}/{{run}}",

@@ -1,5 +1,5 @@
 //! The arithmetic of the data path: flat slices in, flat slices out, fixed orders of addition. `fir` is C++ for the
-//! vectors (kernels/fir.cc); the rest is Rust, since C++ was no faster (docs/decisions/0004-kernels.md).
+//! vectors (kernels/fir.cc); the rest is Rust, since C++ was no faster (docs/decisions/0006-kernels.md).
 
 mod fir;
 mod samples;

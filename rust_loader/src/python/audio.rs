@@ -108,7 +108,7 @@ pub fn read_audio_segment<'py>(
     let Some(mut out) = out else {
         let (samples, num_samples) = detached(py, |interrupt| {
             let segment = read_segment(source, start, count, &form, interrupt)?;
-            let mut samples = vec![0.0; num_channels * segment.num_samples()];
+            let mut samples = zeros("read_segment", num_channels * segment.num_samples())?;
             segment.write(&mut samples, segment.num_samples());
             Ok((samples, segment.num_samples()))
         })?;

@@ -25,6 +25,42 @@ def test_adding_groups_moves_no_other(before: set[str], added: set[str], salt: s
     assert {group: after[group] for group in before} == places
 
 
+@given(groups, st.lists(st.tuples(st.booleans(), st.text(min_size=1, max_size=8)), max_size=30), st.text(max_size=3))
+def test_over_any_history_only_a_borrowed_group_ever_moves(
+    start: set[str], history: list[tuple[bool, str]], salt: str
+) -> None:
+    """A group is borrowed where a split would be empty by hash; when a group of its own comes, it goes back."""
+    now = set(start)
+    before = assign_splits(now, salt, 0.2, 0.2)
+    for added, group in history:
+        now = now | {group} if added else now - {group}
+        if len(now) < 3:
+            return
+        after = assign_splits(now, salt, 0.2, 0.2)
+        for name in before.keys() & after.keys():
+            if before[name] != after[name]:
+                assert before[name] != place(name, salt) or after[name] != place(name, salt)
+        assert set(after.values()) == {"train", "valid", "evaluate"}
+        before = after
+    assert before == assign_splits(sorted(now, reverse=True), salt, 0.2, 0.2), "a history leaves no trace"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ABCDE"), st.sampled_from("xyz"), st.integers(0, 9)), min_size=3, max_size=40),
+    st.sampled_from(["artist", "album", "track"]),
+    st.integers(1, 9),
+)
+def test_a_group_has_one_split_and_one_bucket(tracks: list[tuple[str, str, int]], by, num_buckets: int) -> None:
+    keys = [(find_group(f"{n}{i}", Music(artist=a, album=b), by), a, b) for i, (a, b, n) in enumerate(tracks)]
+    assume(len({group for group, _, _ in keys}) >= 3)
+    splits = assign_splits({group for group, _, _ in keys}, "0", 0.1, 0.1)
+    same = {"artist": lambda a, b: a, "album": lambda a, b: (a, b)}.get(by)
+    if same is not None:
+        for wanted in {same(a, b) for _, a, b in keys}:
+            found = {(splits[g], find_bucket(g, num_buckets)) for g, a, b in keys if same(a, b) == wanted}
+            assert len(found) == 1
+
+
 @given(st.sets(st.text(min_size=1, max_size=8), min_size=3, max_size=6))
 def test_small_corpora_promote_the_groups_nearest_by_hash(names: set[str]) -> None:
     splits = assign_splits(names, "0", 0.001, 0.001)

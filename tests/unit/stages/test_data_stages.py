@@ -20,14 +20,14 @@ from musicgen_core.config.data import AudioConfig, CorpusConfig, DataConfig, Tok
 from musicgen_core.config.root import (
     IndexStageConfig,
     ManifestStageConfig,
-    PlanStageConfig,
     ResampleStageConfig,
+    ScanStageConfig,
     TokenizeStageConfig,
 )
 from musicgen_core.data.manifest import read_manifest
 from musicgen_core.data.plan import Where
 from musicgen_core.data.shard_read import list_members, read_members
-from musicgen_core.stages import index, manifest, plan, resample, tokenize
+from musicgen_core.stages import index, manifest, resample, scan, tokenize
 from musicgen_core.util.atomic import read_jsonl
 
 
@@ -46,8 +46,8 @@ class Corpus:
 
     def plan(self, **data: Any) -> None:
         corpora = {"mine": CorpusConfig(path=str(self.music), num_buckets=1)}
-        config = PlanStageConfig(corpora=corpora, data=DataConfig(**data))
-        planned = plan.run(config, results=self.home / "results").corpora["mine"]
+        config = ScanStageConfig(corpora=corpora, data=DataConfig(**data))
+        planned = scan.run(config, results=self.home / "results").corpora["mine"]
         (self.digest,) = planned.buckets.values()
         self.metadata_digest = planned.metadata_digest
         where = Where(codec=self.codec, corpora={"mine": self.music})
@@ -78,7 +78,7 @@ class Corpus:
 
     def manifest(self, **changes: Any) -> Path:
         config = ManifestStageConfig(
-            corpus="mine", license="CC0-1.0", licenses=None, weight=1.0, allow_uncaptioned=False, num_prompts=2
+            corpus="mine", license="CC0-1.0", licenses=None, weight=1.0, allow_uncaptioned=False
         )
         manifest.run(
             replace(config, **changes),
@@ -139,8 +139,8 @@ def test_resampler_is_the_configs(corpus: Corpus) -> None:
         members, records = corpus.resample(audio=AudioConfig(resampler=resampler), silence_dbfs=-200.0)
         prepared, _ = soundfile.read(io.BytesIO(members[f"{records['high.wav']['key']}.flac"]))
         level[resampler] = np.sqrt(np.mean(prepared[len(prepared) // 4 : -len(prepared) // 4] ** 2))
-    assert level["julius24"] > 1e-3
-    assert level["hq"] < 1e-5
+    assert level["julius24"] > 1e-4  # 3.8e-4 by the formula of julius, evaluated in NumPy
+    assert level["hq"] < 2e-5
 
 
 def test_rate_and_channels_become_the_codecs(corpus: Corpus) -> None:

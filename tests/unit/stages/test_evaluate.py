@@ -93,7 +93,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         write_jsonl(folder / f"manifest/mine/{split}.jsonl", [r for r in records if r["split"] == split])
     make_export(folder / "export", codec)
     generate.run(
-        GenerateStageConfig(generation=GenerationConfig(prompts=("a", "b"), duration_sec=1.0, device="cpu")),
+        GenerateStageConfig(
+            generation=GenerationConfig(prompts=("a", "b"), duration_sec=1.0, device="cpu"), num_prompts=4
+        ),
         export=folder / "export",
         prompts=[],
         where=folder / "where.json",

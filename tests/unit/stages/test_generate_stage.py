@@ -20,7 +20,9 @@ from musicgen_core.stages import generate
 from musicgen_core.util.atomic import write_json, write_jsonl
 
 TRAINED = TrainStageConfig(seed=3, codec=CODEC, model=MODEL, conditioner=CONDITIONER, training=TrainingConfig())
-CONFIG = GenerateStageConfig(generation=GenerationConfig(prompts=("fast techno",), duration_sec=0.21, top_k=10))
+CONFIG = GenerateStageConfig(
+    generation=GenerationConfig(prompts=("fast techno",), duration_sec=0.21, top_k=10), num_prompts=4
+)
 
 
 class LoudCodec:
@@ -109,5 +111,5 @@ def test_quiet_audio_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_longer_than_trained_is_said(paths: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    generate.run(GenerateStageConfig(generation=replace(CONFIG.generation, duration_sec=5.02)), **paths)
+    generate.run(replace(CONFIG, generation=replace(CONFIG.generation, duration_sec=5.02)), **paths)
     assert "5.02 s are asked for, but the model was trained on 5 s" in capsys.readouterr().err

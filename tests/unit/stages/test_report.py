@@ -218,7 +218,7 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
 
 
 def render(arguments: dict[str, Any]) -> tuple[str, Page]:
-    report.run(ReportStageConfig(run="base"), **arguments)
+    report.run(ReportStageConfig(), **arguments)
     html = arguments["out"].read_text()
     return html, Page(html)
 

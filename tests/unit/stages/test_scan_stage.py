@@ -11,9 +11,9 @@ import pytest
 from small_music import make_corpus, make_tone
 
 from musicgen_core.config.data import CorpusConfig, DataConfig
-from musicgen_core.config.root import PlanStageConfig
+from musicgen_core.config.root import ScanStageConfig
 from musicgen_core.data.plan import Plan, read_plan
-from musicgen_core.stages import plan as stage
+from musicgen_core.stages import scan as stage
 from musicgen_core.util.atomic import read_jsonl
 
 
@@ -25,7 +25,7 @@ def music(tmp_path: Path) -> Path:
 
 def plan(music: Path, data: DataConfig | None = None, **corpus: Any) -> Plan:
     corpora = {"mine": CorpusConfig(path=str(music), **corpus)}
-    return stage.run(PlanStageConfig(corpora=corpora, data=data or DataConfig()), results=music.parent / "results")
+    return stage.run(ScanStageConfig(corpora=corpora, data=data or DataConfig()), results=music.parent / "results")
 
 
 def inventory(music: Path) -> dict[str, dict[str, Any]]:
@@ -98,7 +98,13 @@ def test_words_come_in_the_declared_order(music: Path) -> None:
     assert metadata(music)["piece 01.wav"]["license"] == "CC0-1.0"
     notes = read_jsonl(music.parent / "results/plan/mine/notes.jsonl")
     assert notes[0] == {"path": "captions.csv", "line": 3, "text": "'nobody.wav' matches no audio file"}
-    assert [note["path"] for note in notes[1:]] == [f"piece 0{i}.wav" for i in range(1, 6)]
+    assert notes[1:] == [], "their words stand in sidecars"
+    (music / "piece 04.txt").unlink()
+    plan(music, captions=("captions.csv", "json", "txt"), license="CC0-1.0")
+    notes = read_jsonl(music.parent / "results/plan/mine/notes.jsonl")
+    assert notes[1:] == [
+        {"path": "piece 04.wav", "line": None, "text": "has no row in captions.csv, and no words elsewhere"}
+    ]
 
 
 def test_buckets_list_exactly_the_used_tracks(music: Path) -> None:
@@ -129,7 +135,31 @@ def test_nothing_is_written_when_nothing_changed(music: Path) -> None:
         os.utime(path)
     assert plan(music) == first
     changed = {Path(p).name for p, t in snapshot(music.parent / "results").items() if before.get(p) != t}
-    assert changed == {"cache.jsonl"}
+    assert changed == {"cache.jsonl", "snapshot.json"}
+
+
+def test_an_unchanged_corpus_is_not_looked_at_track_by_track(
+    music: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (music / "empty.wav").touch()
+    first = plan(music)
+    said = capsys.readouterr().err.splitlines()[1:]
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "take_inventory", lambda *_: pytest.fail("the corpus did not change"))
+        assert plan(music) == first
+        assert capsys.readouterr().err.splitlines() == said
+    for change in (
+        lambda: (music / "piece 02.txt").write_text("other words"),
+        lambda: (music.parent / "results/plan/mine/metadata.jsonl").write_text("altered by hand"),
+        lambda: next((music.parent / "results/plan/mine/buckets").iterdir()).unlink(),
+        lambda: (music.parent / "results/plan/mine/snapshot.json").write_text("{"),
+        lambda: (music / "empty.wav").unlink(),
+    ):
+        change()
+        again = plan(music)
+        shutil.rmtree(music.parent / "results")
+        assert plan(music) == again
+    assert plan(music, license="CC0-1.0") != again
 
 
 def test_a_moved_corpus_is_the_same_corpus(music: Path) -> None:
@@ -177,7 +207,7 @@ def test_one_artist_never_crosses_splits(music: Path) -> None:
 def test_results_inside_the_music_are_not_music(music: Path) -> None:
     make_tone(music / "results/runs/a.wav", 440)
     corpora = {"mine": CorpusConfig(path=str(music))}
-    result = stage.run(PlanStageConfig(corpora=corpora, data=DataConfig()), results=music / "results")
+    result = stage.run(ScanStageConfig(corpora=corpora, data=DataConfig()), results=music / "results")
     assert result.corpora["mine"].num_used == 6
 
 

@@ -1,0 +1,105 @@
+"""What loaders of numbered batches have in common: shares, turns and state, whatever a batch is made of.
+
+The samples of a run are numbered, and a global batch is `batch_size` of them: batch and order follow from the number of
+its first sample alone, for any number of processes, workers and threads.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar
+
+from torch.utils.data import IterableDataset, get_worker_info
+
+from musicgen_core.data.ahead import ReadAhead
+
+
+class Numbered(Protocol):
+    @property
+    def next_sample(self) -> int: ...
+
+
+B = TypeVar("B", bound=Numbered, covariant=True)
+
+
+class BatchDataset(IterableDataset[B]):
+    """This process's share of each global batch, for a loop or for `DataLoader(dataset, batch_size=None)`.
+
+    Workers of a DataLoader take turns, batch by batch, so that it gives the same batches in the same order for any
+    number of them. `num_batches` ends the iteration, None never.
+
+    Raises ValueError when batch_size does not divide by world_size.
+    """
+
+    def __init__(self, batch_size: int, num_batches: int | None, rank: int, world_size: int) -> None:
+        if batch_size < 1 or batch_size % world_size:
+            raise ValueError(f"a batch of {batch_size} segments does not divide over {world_size} processes")
+        self.batch_size, self.num_batches = batch_size, num_batches
+        share = batch_size // world_size
+        self._share = slice(rank * share, (rank + 1) * share)
+        self._next_sample = 0
+
+    @abstractmethod
+    def read(self, first_sample: int) -> B:
+        """Draw the global batch that starts at this sample, and read this process's share of it."""
+
+    def __iter__(self) -> Iterator[B]:
+        worker = get_worker_info()
+        turn, num_turns = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        first = self._next_sample + turn * self.batch_size
+        number = turn
+        while self.num_batches is None or number < self.num_batches:
+            batch = self.read(first)
+            self._next_sample = batch.next_sample
+            yield batch
+            first += num_turns * self.batch_size
+            number += num_turns
+
+    def seek(self, next_sample: int) -> None:
+        """Continue with the batch that starts at this sample: `next_sample` of the batch used last."""
+        self._next_sample = next_sample
+
+    def state_dict(self) -> dict[str, int]:
+        """Where a plain loop over the dataset is. With workers, `next_sample` of the batch used last says it."""
+        return {"next_sample": self._next_sample}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.seek(state["next_sample"])
+
+
+class BatchesAhead(Generic[B]):
+    """Endless iterator over a dataset's batches, read ahead in a thread, in order.
+
+    The state counts batches handed out, not batches read ahead. Safe after fork.
+    """
+
+    def __init__(self, dataset: BatchDataset[B]) -> None:
+        self._ahead = ReadAhead(dataset.read, step=dataset.batch_size)
+        self._next_sample = dataset.state_dict()["next_sample"]
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> B:
+        batch = self._ahead.take(self._next_sample)
+        self._next_sample = batch.next_sample
+        return batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"next_sample": self._next_sample}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._next_sample = state["next_sample"]
+
+    def close(self) -> None:
+        self._ahead.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

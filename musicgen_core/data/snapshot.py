@@ -1,0 +1,75 @@
+"""Whether a corpus is as it was when its plan was written: then the plan is taken as it lies."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from musicgen_core.config.data import CorpusConfig, DataConfig
+from musicgen_core.data.captions import PER_TRACK_SOURCES, list_sources
+from musicgen_core.data.plan import CorpusPlan
+from musicgen_core.data.scan import FoundFile
+from musicgen_core.util.atomic import write_text_if_changed
+from musicgen_core.util.digest import digest_json, digest_lines
+
+NAME = "snapshot.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """snapshot.json."""
+
+    corpus: str
+    """Digest of the config, of the scan's version, and of every file's path, size, mtime and ctime."""
+
+    written: str
+    """Digest of the names, sizes and times of the files that the plan consists of."""
+
+    plan: CorpusPlan
+    lines: list[str]
+    """What the scan said."""
+
+
+def digest_corpus(corpus: CorpusConfig, data: DataConfig, version: int, found: list[FoundFile]) -> str:
+    """Digest of all that a corpus's plan depends on, but for the bytes of its files."""
+    settings = {**asdict(corpus), **asdict(data), "version": version}
+    lines = [digest_json(settings)]
+    for source in list_sources(corpus):
+        if source not in PER_TRACK_SOURCES:  # a table may lie outside the corpus
+            lines.append(_stat(Path(corpus.path) / source))
+    lines += [f"{f.path}\0{f.size}\0{f.mtime_ns}\0{f.ctime_ns}" for f in found]
+    return digest_lines([line.encode("utf-8", "backslashreplace").decode() for line in lines])
+
+
+def digest_written(folder: Path, names: Iterable[str]) -> str:
+    """Digest of names, sizes and times of files of a plan, and of its lists per bucket."""
+    lines = [f"{name} {_stat(folder / name)}" for name in names]
+    for part in ("buckets", "locations"):
+        if (folder / part).is_dir():
+            with os.scandir(folder / part) as entries:
+                lines += sorted(f"{part}/{e.name} {e.stat().st_size} {e.stat().st_mtime_ns}" for e in entries)
+    return digest_lines(lines)
+
+
+def read_snapshot(folder: Path) -> Snapshot | None:
+    """The snapshot beside a plan; None without one, or when it is damaged."""
+    try:
+        value = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        return Snapshot(**{**value, "plan": CorpusPlan(**value["plan"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_snapshot(folder: Path, snapshot: Snapshot) -> None:
+    write_text_if_changed(folder / NAME, json.dumps(asdict(snapshot), indent=1, sort_keys=True) + "\n")
+
+
+def _stat(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError:
+        return "absent"
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"

@@ -1,0 +1,126 @@
+"""Which folder a run lives in, and which run came before it.
+
+A folder is called NAME-SIGNATURE. The signature finds it: after a renaming the run keeps its folder, and the old name
+in front of the signature is a label only. A run of the same name, trained under the same settings on other data, is its
+predecessor.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from musicgen_core.config.data import CodecSpec
+from musicgen_core.config.root import RunConfig, project_train
+from musicgen_core.flow.signature import SHOWN_DIGITS
+from musicgen_core.stages import STAGES
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """A run and where it lives."""
+
+    name: str
+    signature: str
+    folder: str
+    """Name of its folder below results/runs."""
+
+    begun: bool
+    """Training has started there: the folder holds a config.json."""
+
+    done: bool
+
+    continues: str | None
+    """Folder of the run whose weights this one starts from; fixed once training has begun."""
+
+    predecessor: str | None
+    """Folder of the newest training under the same name and settings on other data; None once this one has begun."""
+
+
+def place_runs(
+    runs: dict[str, RunConfig], signatures: dict[str, str], runs_dir: Path, codec: CodecSpec
+) -> dict[str, PlannedRun]:
+    """Find each run's folder, by name and signature, else by signature alone, else it is a new one.
+
+    Two runs never share a folder. Reads names and the small config.json of candidates; changes nothing.
+    """
+    there = {path.name: path for path in sorted(runs_dir.glob("*-*")) if _has_begun(path)}
+    folders = {name: f"{name}-{signature[:SHOWN_DIGITS]}" for name, signature in signatures.items()}
+    taken = {folder for folder in folders.values() if folder in there}
+    for name, signature in signatures.items():
+        if folders[name] in there:
+            continue
+        same = [folder for folder in there if _split(folder)[1] == signature[:SHOWN_DIGITS] and folder not in taken]
+        if same:
+            folders[name] = min(same, key=lambda folder: (not (there[folder] / "DONE").exists(), folder))
+            taken.add(folders[name])
+    return {name: _describe(run, signatures[name], folders[name], there, runs_dir, codec) for name, run in runs.items()}
+
+
+def _describe(
+    run: RunConfig, signature: str, folder: str, there: dict[str, Path], runs_dir: Path, codec: CodecSpec
+) -> PlannedRun:
+    begun = folder in there
+    predecessor, continues = None, None
+    if begun:
+        continues = _read_config(there[folder]).get("continued_from")
+    else:
+        predecessor = _find_predecessor(run, there, codec)
+        continues = predecessor if run.on_changed_data == "continue" else None
+    return PlannedRun(
+        name=run.name,
+        signature=signature,
+        folder=folder,
+        begun=begun,
+        done=(runs_dir / folder / "DONE").exists(),
+        continues=continues,
+        predecessor=predecessor,
+    )
+
+
+def _find_predecessor(run: RunConfig, there: dict[str, Path], codec: CodecSpec) -> str | None:
+    settings = json.loads(json.dumps(asdict(project_train(run, codec))))
+    candidates = []
+    for folder, path in there.items():
+        if _split(folder)[0] == run.name and any(path.glob("checkpoints/step-*")):
+            config = _read_config(path)
+            same = all(config.get(key) == value for key, value in settings.items())
+            if same and config.get("stage_version") == STAGES["train"].version:
+                candidates.append((path.joinpath("config.json").stat().st_mtime_ns, folder))
+    return max(candidates)[1] if candidates else None
+
+
+def _has_begun(folder: Path) -> bool:
+    return (folder / "config.json").is_file() or (folder / "DONE").is_file()
+
+
+def _split(folder: str) -> tuple[str, str]:
+    name, _, digits = folder.rpartition("-")
+    return name, digits
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """A run's config.json; nothing when it is torn: training itself refuses it with a line that says so."""
+    try:
+        value = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def say_policy(planned: PlannedRun, policy: str) -> str | None:
+    """One line about what happens to a run whose data changed; None when nothing changed since it was trained."""
+    if planned.predecessor is None:
+        return None
+    act = {
+        "restart": f"restart: {planned.folder} is trained from step 0",
+        "continue": f"continue: {planned.folder} starts from the weights of {planned.predecessor}",
+        "refuse": "refuse: it is not trained; set on_changed_data to restart or continue, or bring the old data back",
+    }[policy]
+    kept = "" if policy == "refuse" else f"; {planned.predecessor} stays as it is"
+    return (
+        f"runs.{planned.name}: the music, its words or their preparation changed since {planned.predecessor} was "
+        f"trained; on_changed_data is {act}{kept}"
+    )

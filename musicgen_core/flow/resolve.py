@@ -1,0 +1,182 @@
+"""Resolve config.yaml and the music into everything the rules need to know. The Snakefile's one call."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from musicgen_core.config.codec_spec import check_fit, read_codec_spec
+from musicgen_core.config.data import CodecSpec
+from musicgen_core.config.load import from_json, resolve_runs, to_json
+from musicgen_core.config.root import (
+    ExportStageConfig,
+    ReportStageConfig,
+    RootConfig,
+    RunConfig,
+    project_evaluate,
+    project_generate,
+    project_index,
+    project_manifest,
+    project_resample,
+    project_scan,
+    project_tokenize,
+    project_train,
+)
+from musicgen_core.data.plan import Plan, Where, read_plan
+from musicgen_core.flow.lineage import PlannedRun, place_runs, say_policy
+from musicgen_core.flow.lists import write_list, write_stage
+from musicgen_core.flow.signature import sign
+from musicgen_core.stages.scan import digest_config
+from musicgen_core.stages.scan import run as scan
+from musicgen_core.util.atomic import write_json_if_changed, write_text_if_changed
+from musicgen_core.util.log import say
+
+LOCKS = Path(".snakemake/locks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """What there is to do, and under which names. Paths are relative to the working directory."""
+
+    root: RootConfig
+    plan: Plan
+    codec: CodecSpec
+
+    runs: dict[str, RunConfig]
+    """Folder name -> the run's config."""
+
+    planned: dict[str, PlannedRun]
+    """Folder name -> what is known of the run."""
+
+    @property
+    def results(self) -> str:
+        return self.root.results
+
+    @property
+    def plan_dir(self) -> str:
+        return f"{self.results}/plan"
+
+    @property
+    def codec_name(self) -> str:
+        return f"{self.codec.name}-{self.codec.digest[:8]}"
+
+    @property
+    def tokens_dir(self) -> str:
+        return f"{self.results}/tokens/{self.codec_name}"
+
+    @property
+    def runs_dir(self) -> str:
+        return f"{self.results}/runs"
+
+    def configs(self) -> dict[tuple[str, str], Any]:
+        """(stage, name) -> the stage's config; the name is a corpus, a run's folder, or empty."""
+        found: dict[tuple[str, str], Any] = {
+            ("resample", ""): project_resample(self.root, self.codec),
+            ("tokenize", ""): project_tokenize(self.root, self.codec),
+            ("index", ""): project_index(self.codec),
+            ("export", ""): ExportStageConfig(),
+            ("report", ""): ReportStageConfig(),
+        }
+        found |= {("manifest", corpus): project_manifest(self.root, corpus) for corpus in self.plan.corpora}
+        for folder, run in self.runs.items():
+            found["train", folder] = project_train(run, self.codec)
+            found["generate", folder] = project_generate(self.root, run)
+            found["evaluate", folder] = project_evaluate(run)
+        return found
+
+
+def resolve(root: RootConfig, targets: frozenset[str] = frozenset()) -> Flow:
+    """Scan the corpora of a config, find each run's folder, and write what the rules need under results/plan.
+
+    While another snakemake works in this folder its plan is taken, and nothing is written. Raises ValueError or OSError
+    with one line for the user, also where a run's data changed, its policy is `refuse`, and `targets` ask for more than
+    tokens.
+    """
+    configs = resolve_runs(root)
+    folder = Path(root.results) / "plan"
+    plan, codec, frozen = _make_plan(root, configs, folder)
+    signatures = {name: sign(run, root, plan, codec) for name, run in configs.items()}
+    planned = place_runs(configs, signatures, Path(root.results) / "runs", codec)
+    flow = _assemble(root, configs, plan, codec, planned)
+    _speak(flow, targets)
+    if not frozen:
+        _write(flow, folder)
+    return flow
+
+
+def is_locked() -> bool:
+    """Whether a snakemake works in this folder, or was killed in it."""
+    return any(LOCKS.glob("*"))
+
+
+def _make_plan(root: RootConfig, runs: dict[str, RunConfig], folder: Path) -> tuple[Plan, CodecSpec, bool]:
+    """Scan the corpora, or, while another snakemake works here, read the plan that it made."""
+    path, codec_path = folder / "plan.json", folder / "codec.json"
+    frozen = path.exists() and codec_path.exists() and is_locked()
+    if frozen:
+        say("plan: another snakemake works here (or was killed: `snakemake --unlock`); the music is not scanned again")
+        plan = read_plan(path)
+        if plan.config_digest != digest_config(project_scan(root)):
+            raise ValueError("corpora or data in the config changed while another snakemake works here; wait for it")
+        return plan, from_json(CodecSpec, codec_path.read_text(encoding="utf-8")), True
+    codec, codec_folder = read_codec_spec(root.codec)
+    for run in runs.values():
+        check_fit(run, codec)
+    plan = scan(project_scan(root), results=Path(root.results))
+    folders = {name: Path(corpus.path).absolute() for name, corpus in root.corpora.items()}
+    write_text_if_changed(folder / "where.json", Where(codec=Path(codec_folder).absolute(), corpora=folders).to_text())
+    write_text_if_changed(codec_path, to_json(codec) + "\n")
+    return plan, codec, False
+
+
+def read_flow(root: RootConfig) -> Flow:
+    """Take what the last `resolve` wrote; for job processes, which never scan. Raises ValueError naming a bad file."""
+    configs = resolve_runs(root)
+    folder = Path(root.results) / "plan"
+    plan = read_plan(folder / "plan.json")
+    codec = from_json(CodecSpec, (folder / "codec.json").read_text(encoding="utf-8"))
+    try:
+        lines = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+        planned = {name: PlannedRun(**lines[name]) for name in configs}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}/runs.json: knows no such runs ({error}); start snakemake again") from None
+    return _assemble(root, configs, plan, codec, planned)
+
+
+def _assemble(
+    root: RootConfig, configs: dict[str, RunConfig], plan: Plan, codec: CodecSpec, planned: dict[str, PlannedRun]
+) -> Flow:
+    return Flow(
+        root=root,
+        plan=plan,
+        codec=codec,
+        runs={planned[name].folder: run for name, run in configs.items()},
+        planned={one.folder: one for one in planned.values()},
+    )
+
+
+def _speak(flow: Flow, targets: frozenset[str]) -> None:
+    """Say, before anything runs, which folder a renamed run keeps, and what happens to a run whose data changed."""
+    for folder, planned in flow.planned.items():
+        if folder.rpartition("-")[0] != planned.name:
+            say(f"plan: runs.{planned.name} is what was trained as {folder}, under another name: it keeps that folder")
+        policy = flow.runs[folder].on_changed_data
+        line = say_policy(planned, policy)
+        if line is not None and policy == "refuse" and targets != {"tokens"}:
+            raise ValueError(line)
+        if line is not None:
+            say(f"plan: {line}")
+
+
+def _write(flow: Flow, folder: Path) -> None:
+    write_json_if_changed(folder / "runs.json", {one.name: asdict(one) for one in flow.planned.values()})
+    for (stage, name), config in flow.configs().items():
+        write_stage(folder / "stages", stage, config, name)
+    for corpus, planned in flow.plan.corpora.items():
+        buckets, lists = list(planned.buckets), folder / corpus / "lists"
+        audio = f"{flow.results}/audio/{corpus}"
+        write_list(lists / "prepared.txt", audio, buckets, ".jsonl")
+        write_list(lists / "audio.txt", audio, buckets, ".tar")
+        write_list(lists / f"{flow.codec_name}.txt", f"{flow.tokens_dir}/{corpus}", buckets, ".tar")

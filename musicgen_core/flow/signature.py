@@ -1,0 +1,35 @@
+"""The signature of a run: the digest of all that its model depends on. It names the run's folder."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from musicgen_core.config.data import CodecSpec
+from musicgen_core.config.root import (
+    RootConfig,
+    RunConfig,
+    project_manifest,
+    project_resample,
+    project_tokenize,
+    project_train,
+)
+from musicgen_core.data.plan import Plan
+from musicgen_core.stages import STAGES
+from musicgen_core.util.digest import digest_json
+
+SHOWN_DIGITS = 8
+"""Of a signature, in a folder's name."""
+
+
+def sign(run: RunConfig, root: RootConfig, plan: Plan, codec: CodecSpec) -> str:
+    """Digest of a run's music, of the stages and their configs, and of its own config; not of its name."""
+    return digest_json(
+        {
+            "versions": {n: STAGES[n].version for n in ("resample", "manifest", "tokenize", "index", "train")},
+            "data": {c: [plan.corpora[c].buckets, plan.corpora[c].metadata_digest] for c in run.corpora},
+            "resample": asdict(project_resample(root, codec)),
+            "manifest": {c: asdict(project_manifest(root, c)) for c in run.corpora},
+            "tokenize": asdict(project_tokenize(root, codec)),
+            "train": asdict(project_train(run, codec)),
+        }
+    )

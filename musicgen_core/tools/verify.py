@@ -1,0 +1,107 @@
+"""`musicgen verify`: every artefact against its digest, and what to run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from musicgen_core.config.load import load_config
+from musicgen_core.flow.artefacts import MANIFESTS
+from musicgen_core.flow.resolve import Flow, resolve
+from musicgen_core.util.digest import digest_json
+from musicgen_core.util.log import progress, say
+from musicgen_core.util.receipt import Seal, compare, read_receipt, receipt_path
+
+FOLDERS = {"export": "config.json", "samples": "samples.json", "references": "references.json"}
+"""Folders of a run that a stage seals -> the file in them that Snakemake knows."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    path: Path
+    what: str
+    remedy: str
+
+
+def run(*, config: Path = Path("config.yaml")) -> int:
+    """Read every result that the config refers to and compare it with the digest that its stage wrote down, checkpoints
+    included. Prints one line per fault with its remedy; the exit status is 1 when there is one. Nothing is changed.
+    """
+    flow = resolve(load_config(config))
+    sealed, faults = _collect(flow)
+    for path, (owner, seal) in progress(sealed.items(), "verify", total=len(sealed)):
+        if difference := compare(path, seal, thorough=True):
+            faults.append(Fault(path, difference, _remake(owner) if owner else _CHECKPOINT))
+    for fault in faults:
+        print(f"{fault.path}: {fault.what}; {fault.remedy}")
+    size = sum(seal.num_bytes for _, seal in sealed.values()) / 1e9
+    say(f"verify: {len(sealed)} files, {size:.3f} GB; {len(faults)} fault(s)")
+    return 1 if faults else 0
+
+
+def _collect(flow: Flow) -> tuple[dict[Path, tuple[Path | None, Seal]], list[Fault]]:
+    """All sealed files, each with the output it is of (None for a checkpoint), and the faults that show without reading
+    them."""
+    sealed: dict[Path, tuple[Path | None, Seal]] = {}
+    faults: list[Fault] = []
+    for output in _list_outputs(flow):
+        receipt = read_receipt(output)
+        if receipt is not None:
+            sealed |= {output.parent / name: (output, seal) for name, seal in receipt.outputs.items()}
+        elif output.exists():
+            torn = "is damaged" if receipt_path(output).exists() else "is missing"
+            faults.append(Fault(output, f"its receipt {receipt_path(output).name} {torn}", _remake(output)))
+    for folder in flow.runs:
+        for manifest in sorted((Path(flow.runs_dir) / folder / "checkpoints").glob("*-*/manifest.json")):
+            sealed_here = _read_checkpoint(manifest)
+            if sealed_here is None:
+                remedy = "training puts it aside by itself and takes the checkpoint before it"
+                faults.append(Fault(manifest, "is torn or altered", remedy))
+            else:
+                sealed |= {path: (None, seal) for path, seal in sealed_here.items()}
+    return sealed, faults
+
+
+def _list_outputs(flow: Flow) -> Iterator[Path]:
+    """Every output that a stage seals, present or not."""
+    results = Path(flow.results)
+    for corpus, planned in flow.plan.corpora.items():
+        for bucket in planned.buckets:
+            yield results / f"audio/{corpus}/{bucket}.tar"
+            yield results / f"audio/{corpus}/{bucket}.jsonl"
+            yield Path(flow.tokens_dir) / corpus / f"{bucket}.tar"
+        yield results / "manifest" / corpus
+        yield Path(flow.tokens_dir) / corpus / "index.bin"
+    for folder in flow.runs:
+        yield from (Path(flow.runs_dir) / folder / name for name in ("export", "samples", "references"))
+        yield from (Path(flow.runs_dir) / folder / name for name in ("metrics.json", "report.html"))
+
+
+def _read_checkpoint(manifest: Path) -> dict[Path, Seal] | None:
+    """Seals of a checkpoint's files, by its own manifest; None when that is torn."""
+    try:
+        stored = json.loads(manifest.read_text(encoding="utf-8"))
+        if stored["digest"] != digest_json(stored["manifest"]):
+            return None
+        files = stored["manifest"]["files"]
+        return {
+            manifest.parent / name: Seal(num_bytes=f["num_bytes"], mtime_ns=0, digest=f["digest"])
+            for name, f in files.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+_CHECKPOINT = "training puts that checkpoint aside by itself and takes the one before it"
+
+
+def _remake(output: Path) -> str:
+    """Commands that make an output again; what depends on it follows at the next snakemake."""
+    target = output
+    if output.name in FOLDERS:
+        target = output / FOLDERS[output.name]
+    elif output.parent.name == "manifest":
+        target = output / f"{MANIFESTS[0]}.jsonl"
+    return f"run: rm -rf {output} && snakemake --profile local {target}"

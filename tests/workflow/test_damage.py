@@ -1,0 +1,184 @@
+"""Kills, full disks, read-only folders: after the next run the results are those of an undisturbed one.
+
+Each stage runs in a fork of this process, so that a kill finds it at work and not at its imports. MUSICGEN_KILLS says
+how often (default 20).
+"""
+
+import os
+import random
+import resource
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from small_music import make_tone
+from small_project import Project, make_project
+
+import musicgen_core.codec.load  # noqa: F401  a fork must not import torch anew
+from musicgen_core import cli
+from musicgen_core.util.receipt import ENDING
+
+pytestmark = pytest.mark.slow
+
+NUM_KILLS = int(os.environ.get("MUSICGEN_KILLS", 20))
+STAGES = ("resample", "manifest", "tokenize", "index")
+
+
+def fork(folder: Path, words: list[str], prepare: Callable[[], None] = lambda: None) -> int:
+    """Start `musicgen WORDS` in a fork; -> its process id. What it says goes to folder/said.txt."""
+    pid = os.fork()
+    if pid:
+        return pid
+    os.chdir(folder)
+    said = os.open(folder / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    sys.stderr = os.fdopen(2, "w", buffering=1)
+    try:
+        prepare()
+        os._exit(cli.main(words))
+    finally:
+        os._exit(70)
+
+
+def finish(folder: Path, words: list[str], prepare: Callable[[], None] = lambda: None) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(fork(folder, words, prepare), 0)[1])
+
+
+def read_results(folder: Path) -> dict[str, bytes]:
+    """All results but receipts, which hold times, and what a killed process leaves for `musicgen gc`."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for kind in ("audio", "manifest", "tokens")
+        for path in sorted((folder / "results" / kind).rglob("*"))
+        if path.is_file() and not path.name.endswith(ENDING) and not path.name.endswith(".tmp")
+    }
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory, codec: Path) -> tuple[Project, list[list[str]]]:
+    """A project in which nothing has run, and the commands of its data stages in their order."""
+    project = make_project(tmp_path_factory.mktemp("damage") / "project", codec)
+    project.config["corpora"]["mine"]["num_buckets"] = 1
+    for extra in range(6):
+        make_tone(project.music / f"long {extra}.wav", 300 + 10 * extra, duration_sec=20)
+    shown = project.dry_run("tokens", "--printshellcmds").text
+    lines = [line.split("Shell command: ")[1] for line in shown.splitlines() if "Shell command: musicgen" in line]
+    commands = {(words := shlex.split(line.split(" 2>&1")[0])[1:])[0]: words for line in lines}
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return project, [commands[stage] for stage in STAGES]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(planned: tuple[Project, list[list[str]]]) -> dict[str, bytes]:
+    project, commands = planned
+    for words in commands:
+        assert finish(project.folder, words) == 0, (project.folder / "said.txt").read_text()
+    return read_results(project.folder)
+
+
+@pytest.fixture
+def project(planned: tuple[Project, list[list[str]]], undisturbed: dict[str, bytes], tmp_path: Path) -> Project:
+    copied = Project(tmp_path / "project", planned[0].config)
+    shutil.copytree(planned[0].folder, copied.folder, symlinks=True)
+    where = copied.folder / "results/plan/where.json"
+    where.write_text(where.read_text().replace(str(planned[0].folder), str(copied.folder)))
+    for kind in ("audio", "manifest", "tokens"):
+        shutil.rmtree(copied.folder / "results" / kind)
+    return copied
+
+
+def test_kills_at_random_moments(
+    planned: tuple[Project, list[list[str]]], project: Project, undisturbed: dict[str, bytes]
+) -> None:
+    rng, killed = random.Random(0), 0
+    for number, words in enumerate(planned[1]):
+        wanted = NUM_KILLS // len(STAGES) + (number < NUM_KILLS % len(STAGES))
+        started = time.monotonic()
+        assert finish(project.folder, words) == 0
+        took_sec = time.monotonic() - started
+        for _ in range(wanted):
+            pid = fork(project.folder, words)
+            time.sleep(rng.uniform(0, took_sec))
+            os.kill(pid, signal.SIGKILL)
+            killed += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+            for name, data in read_results(project.folder).items():
+                assert data == undisturbed[name], f"{name} after kill {killed} of {words[0]}"
+            if rng.random() < 0.5:  # as Snakemake does with outputs of a job that it found incomplete
+                for kind in {"resample": "audio", "manifest": "manifest"}.get(words[0], "tokens").split():
+                    if words[0] != "index":
+                        shutil.rmtree(project.folder / "results" / kind, ignore_errors=True)
+        assert finish(project.folder, words) == 0, (project.folder / "said.txt").read_text()
+    assert killed >= NUM_KILLS // 2, "too few were still at work"
+    assert read_results(project.folder) == undisturbed
+
+
+OUTPUTS = {"resample": "audio/", "manifest": "manifest/", "tokenize": "tokens/", "index": "/index.bin"}
+"""Part of the names of a stage's results."""
+
+
+def limit_file_size(num_bytes: int) -> None:
+    """Let writes beyond half of the stage's largest result fail, as at the end of a disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes // 2, num_bytes // 2))
+
+
+def test_a_write_that_fails_half_way_is_one_line(
+    planned: tuple[Project, list[list[str]]], project: Project, undisturbed: dict[str, bytes]
+) -> None:
+    for words in planned[1]:
+        before = read_results(project.folder)
+        largest = max(len(data) for name, data in undisturbed.items() if OUTPUTS[words[0]] in name)
+        assert finish(project.folder, words, partial(limit_file_size, largest)) == 1
+        text = (project.folder / "said.txt").read_text()
+        assert "the size limit is hit; free space and run the same command again, nothing half-written was kept" in text
+        assert "Traceback" not in text
+        assert read_results(project.folder) == before
+        assert finish(project.folder, words) == 0
+    assert read_results(project.folder) == undisturbed
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
+@pytest.mark.parametrize(
+    ("options", "message"), [("size=64k", "the disk is full; free space"), ("ro", "Read-only file system")]
+)
+def test_a_disk_that_takes_no_more_is_one_line(
+    planned: tuple[Project, list[list[str]]],
+    project: Project,
+    undisturbed: dict[str, bytes],
+    options: str,
+    message: str,
+) -> None:
+    disk = project.folder / "results/audio"
+    disk.mkdir(parents=True)
+    if os.system(f"mount -t tmpfs -o {options} tmpfs {shlex.quote(str(disk))} 2>/dev/null"):
+        pytest.skip("this machine lets nobody mount")
+    try:
+        assert finish(project.folder, planned[1][0]) == 1
+        assert message in (project.folder / "said.txt").read_text()
+        assert "Traceback" not in (project.folder / "said.txt").read_text()
+        assert not list(disk.rglob("*.tar"))
+        assert not list(disk.rglob("*.tmp"))
+    finally:
+        os.system(f"umount {shlex.quote(str(disk))}")
+    for words in planned[1]:
+        assert finish(project.folder, words) == 0
+    assert read_results(project.folder) == undisturbed
+
+
+def test_a_second_snakemake_starts_nothing(project: Project) -> None:
+    locks = project.folder / ".snakemake/locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    (locks / "0.output.lock").write_text("results/audio/mine/00000-of-00001.tar\n")
+    outcome = project.snakemake("--profile", "local", "tokens")
+    assert outcome.returncode == 1
+    assert outcome.jobs == []
+    assert "plan: another snakemake works here (or was killed: `snakemake --unlock`)" in outcome.text
+    assert project.snakemake("--profile", "local", "--unlock").returncode == 0
+    assert project.dry_run("tokens").counts == {"resample": 1, "manifest": 1, "tokenize": 1, "index": 1}

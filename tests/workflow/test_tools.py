@@ -1,0 +1,224 @@
+"""why, plan, verify and gc on a project whose data stages have really run."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from small_music import make_codec, make_tone
+from small_project import Project, make_project
+
+from musicgen_core.stages import STAGES
+
+pytestmark = pytest.mark.slow
+
+
+class Tools(Project):
+    def musicgen(self, *arguments: str, status: int = 0) -> list[str]:
+        """Lines of standard output, then those of standard error."""
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config))
+        done = subprocess.run(
+            [sys.executable, "-m", "musicgen_core.cli", *arguments], cwd=self.folder, capture_output=True, text=True
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return (done.stdout + done.stderr).splitlines()
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory, codec: Path) -> Tools:
+    small = make_project(tmp_path_factory.mktemp("tools") / "project", codec)
+    project = Tools(small.folder, small.config)
+    project.config["runs"] = {"base": {}}
+    project.run("tokens")
+    return project
+
+
+def starting(lines: list[str], word: str) -> list[str]:
+    return [line for line in lines if line.startswith(word)]
+
+
+def test_why_nothing(tools: Tools) -> None:
+    assert "nothing would run: everything is up to date" in tools.musicgen("why", "tokens")
+
+
+def test_why_names_the_key_and_what_follows(tools: Tools) -> None:
+    tools.config["tokenize"] = {"chunk_sec": 20.0}
+    lines = tools.musicgen("why", "tokens")
+    assert len(starting(lines, "tokenize mine ")) == 3
+    assert all(line.endswith(": tokenize.chunk_sec 30.0 -> 20.0") for line in starting(lines, "tokenize"))
+    assert re.match(r"index mine: after tokenize mine \d{5}-of-00003, ", starting(lines, "index")[0])
+    assert "4 jobs" in lines
+    del tools.config["tokenize"]
+
+
+def test_why_names_the_track(tools: Tools) -> None:
+    make_tone(tools.music / "new.wav", 1000)
+    lines = tools.musicgen("why", "tokens")
+    assert [line.split(": ")[1] for line in starting(lines, "resample")] == ["+ new.wav"]
+    assert re.search(r": after resample mine \d{5}-of-00003$", starting(lines, "tokenize")[0])
+    (tools.music / "new.wav").unlink()
+
+
+def test_why_names_the_words(tools: Tools) -> None:
+    (tools.music / "piece 03.txt").write_text("other words")
+    (line,) = starting(tools.musicgen("why", "tokens"), "manifest")
+    assert 'piece 03.wav: caption "a tone, number 3" -> "other words"' in line
+    (tools.music / "piece 03.txt").write_text("a tone, number 3\n")
+
+
+def test_why_names_the_version(tools: Tools, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "from musicgen_core.stages import STAGES\nSTAGES['index'] = STAGES['index']._replace(version=7)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert starting(tools.musicgen("why", "tokens"), "index") == [
+        f"index mine: version of index {STAGES['index'].version} -> 7"
+    ]
+
+
+def test_why_a_training(tools: Tools) -> None:
+    assert re.match(r"train base-\w{8}: .*DONE was never made", starting(tools.musicgen("why", "train"), "train")[0])
+    run_dir = tools.folder / "results/runs" / "base-00000000"
+    run_dir.mkdir(parents=True)
+    (planned,) = json.loads((tools.folder / "results/plan/runs.json").read_text()).values()
+    stage = json.loads((tools.folder / f"results/plan/stages/train/{planned['folder']}.json").read_text())
+    stage["config"]["training"]["steps"] = 3
+    (run_dir / "config.json").write_text(json.dumps({**stage["config"], "stage_version": stage["version"]}))
+    (line,) = starting(tools.musicgen("why", "train"), "train")
+    assert line.endswith(": unlike base-00000000: training.steps 3 -> 4")
+    shutil.rmtree(run_dir)
+
+
+def test_why_an_unknown_target_is_one_line(tools: Tools) -> None:
+    lines = tools.musicgen("why", "tokns", status=1)
+    assert lines[-1].startswith("musicgen why: error: ")
+    assert "tokns" in lines[-1]
+
+
+def test_plan_says_what_it_costs(tools: Tools) -> None:
+    tools.config["audio"] = {"loudness_lufs": -14.0}
+    lines = tools.musicgen("plan")
+    (resample,) = starting(lines, "resample")
+    assert re.match(r"resample +3 +0\.00 +0\.000  .*earlier jobs: \d+ times real time", resample)
+    assert starting(lines, "run base (base-")[0].endswith("4 steps of 16 x 1 s, fp32")
+    assert any("memory of each of 1 process(es), estimated: " in line for line in lines)
+    assert "13 jobs" in lines
+    del tools.config["audio"]
+
+
+def test_verify_finds_nothing_in_sound_results(tools: Tools) -> None:
+    lines = tools.musicgen("verify")
+    # 3 buckets of tar, jsonl and tokens, 5 manifests, 3 tables of tracks, an index
+    assert re.fullmatch(r"verify: 18 files, 0\.\d+ GB; 0 fault\(s\)", lines[-1])
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path: Path) -> None:
+    """Another bit, under the same size and time."""
+    stat, data = path.stat(), bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage", "message"),
+    [
+        ("audio/mine/*.tar", cut, r"has \d+ bytes, but \d+ were written: it was cut short or altered"),
+        ("audio/mine/*.jsonl", Path.unlink, "is gone"),
+        ("tokens/*/mine/0*.tar", flip, r"its \d+ bytes are not those that were written: it was altered"),
+        ("manifest/mine/train.jsonl", flip, "it was altered"),
+        ("manifest/mine/train.tracks", flip, "it was altered"),
+        ("tokens/*/mine/index.bin", flip, "it was altered"),
+        ("tokens/*/mine/.index.bin.made.json", cut, r"its receipt \.index\.bin\.made\.json is damaged"),
+    ],
+)
+def test_verify_names_damage_and_what_to_run(
+    tools: Tools, tmp_path: Path, pattern: str, damage: Callable[[Path], None], message: str
+) -> None:
+    path = sorted((tools.folder / "results").glob(pattern))[0]
+    shutil.copy2(path, tmp_path / "kept")
+    damage(path)
+    lines = tools.musicgen("verify", status=1)
+    (line,) = starting(lines, "results/")
+    assert re.search(f": .*{message}; run: rm -rf results/", line)
+    assert lines[-1].endswith("1 fault(s)")
+    shutil.copy2(tmp_path / "kept", path)
+
+
+def test_a_stage_refuses_a_shard_that_was_altered(tools: Tools, tmp_path: Path) -> None:
+    """Snakemake sees a newer file and would take it for a new result."""
+    path = sorted((tools.folder / "results/audio/mine").glob("*.tar"))[0]
+    shutil.copy2(path, tmp_path / "kept")
+    cut(path)
+    outcome = tools.snakemake("--profile", "local", "tokens")
+    assert outcome.returncode == 1
+    (line,) = starting(outcome.text.splitlines(), "failed: ")
+    assert re.search(r"audio/mine/.*\.tar: has \d+ bytes, but \d+ were written.*delete it and start snakemake", line)
+    shutil.copy2(tmp_path / "kept", path)
+    tools.run("tokens")
+
+
+def test_gc_lists_and_removes_what_no_config_refers_to(tools: Tools) -> None:
+    results = tools.folder / "results"
+    make_codec(tools.folder / "codec2", seed=1)
+    shutil.copytree(next(results.glob("tokens/*")), results / "tokens/old-12345678")
+    leftover = results / "audio/mine/.00000-of-00003.tar.999999999.tmp"
+    leftover.write_bytes(b"x" * 1000)
+    mine = results / f"audio/mine/.alive.tar.{os.getpid()}.tmp"
+    mine.write_bytes(b"x")
+    for name in ("base-00000001", "base-00000002"):
+        (results / "runs" / name).mkdir(parents=True)
+    (results / "runs/base-00000002/checkpoints/step-00000001").mkdir(parents=True)
+    (results / "audio/mine/00009-of-00010.tar").write_bytes(b"old")
+    listed = tools.musicgen("gc")
+    shown = {re.split(r"  +", line.strip())[2] for line in listed if " MB  " in line and " plan " not in line}
+    assert shown == {
+        "results/tokens/old-12345678",
+        "results/audio/mine/.00000-of-00003.tar.999999999.tmp",
+        "results/audio/mine/00009-of-00010.tar",
+        "results/runs/base-00000001",
+        "results/runs/base-00000002",
+    }
+    assert leftover.exists(), "listing removes nothing"
+    lines = tools.musicgen("gc", "--remove")
+    assert "gc: 1 runs with checkpoints, 0.000 GB, stay; --remove --checkpoints removes them too" in lines
+    assert (results / "runs/base-00000002").exists()
+    assert mine.exists()
+    assert not leftover.exists()
+    tools.musicgen("gc", "--remove", "--checkpoints")
+    assert not (results / "runs/base-00000002").exists()
+    assert not [line for line in tools.musicgen("gc") if " MB  " in line]
+    assert tools.musicgen("verify")[-1].endswith("0 fault(s)")
+    assert tools.run("tokens").jobs == []
+
+
+def test_gc_spares_what_another_config_refers_to(tools: Tools) -> None:
+    other = {**tools.config, "runs": {"other": {"training": {"steps": 5}}}}
+    (tools.folder / "other.yaml").write_text(yaml.safe_dump(other))
+    tools.dry_run("--configfile", "other.yaml")
+    folder = json.loads((tools.folder / "results/plan/runs.json").read_text())["other"]["folder"]
+    (tools.folder / "results/runs" / folder).mkdir(parents=True)
+    (tools.folder / "results/runs" / folder / "config.json").write_text("{}")
+    assert any(f"runs/{folder}" in line for line in tools.musicgen("gc"))
+    assert not any(f"runs/{folder}" in line for line in tools.musicgen("gc", "--also", "other.yaml"))
+    elsewhere = {**other, "results": "elsewhere"}
+    (tools.folder / "other.yaml").write_text(yaml.safe_dump(elsewhere))
+    assert "the configs have 2 folders of results" in tools.musicgen("gc", "--also", "other.yaml", status=1)[-1]
+
+
+def test_gc_removes_nothing_while_snakemake_works(tools: Tools) -> None:
+    locks = tools.folder / ".snakemake/locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    (locks / "0.input.lock").write_text("x\n")
+    assert "snakemake works here" in tools.musicgen("gc", "--remove", status=1)[-1]
+    (locks / "0.input.lock").unlink()
