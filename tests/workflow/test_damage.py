@@ -107,7 +107,9 @@ def test_kills_at_random_moments(
             pid = fork(project.folder, words)
             time.sleep(rng.uniform(0, took_sec))
             os.kill(pid, signal.SIGKILL)
-            killed += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+            at_work = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+            killed += at_work
+            took_sec *= 1.0 if at_work else 0.7  # the first run was slower than the later ones
             for name, data in read_results(project.folder).items():
                 assert data == undisturbed[name], f"{name} after kill {killed} of {words[0]}"
             if rng.random() < 0.5:  # as Snakemake does with outputs of a job that it found incomplete
@@ -115,7 +117,7 @@ def test_kills_at_random_moments(
                     if words[0] != "index":
                         shutil.rmtree(project.folder / "results" / kind, ignore_errors=True)
         assert finish(project.folder, words) == 0, (project.folder / "said.txt").read_text()
-    assert killed >= NUM_KILLS // 2, "too few were still at work"
+    assert killed >= len(STAGES), "too few were still at work"
     assert read_results(project.folder) == undisturbed
 
 
