@@ -58,7 +58,8 @@ def write_tracks(folder: Path) -> dict[str, Path]:
 
 
 def ours(path: Path, start_sec: float) -> np.ndarray:
-    return native.read_segment(path, int(start_sec * TARGET_HZ), SEGMENT_SEC * TARGET_HZ, TARGET_HZ, 1)
+    start, length = int(start_sec * TARGET_HZ), SEGMENT_SEC * TARGET_HZ
+    return native.read_segment(path, start, length, sample_rate_hz=TARGET_HZ, num_channels=1)
 
 
 def by_soundfile(path: Path, start_sec: float) -> torch.Tensor:
