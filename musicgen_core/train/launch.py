@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -134,17 +134,21 @@ def launch_torchrun(job: TrainJob, where: LaunchConfig) -> None:
         raise SystemExit(EXIT_CODE) from None
 
 
-def run_rank(job: TrainJob) -> None:
-    """One process among several: its error is said whole and at once, before anything can wait for the others."""
+def run_rank(job: TrainJob, note: Callable[[BaseException, str], None] | None = None) -> None:
+    """One process among several: its error is said whole and at once, before anything can wait for the others.
+
+    `note` gets the error and its text first, for whoever follows the run from elsewhere.
+    """
     from musicgen_core.train.loop import train
     from musicgen_core.train.ranks import Refused
 
     try:
         train(job)
-    except Refused as error:
-        _leave(f"train: error: {error}")
-    except Exception:
-        _leave(f"train: process {os.environ.get('RANK', '0')} failed:\n{traceback.format_exc()}")
+    except Exception as error:
+        text = f"train: error: {error}" if isinstance(error, Refused) else traceback.format_exc()
+        if note is not None:
+            note(error, text)
+        _leave(text if isinstance(error, Refused) else f"train: process {os.environ.get('RANK', '0')} failed:\n{text}")
 
 
 def _leave(message: str) -> Any:
