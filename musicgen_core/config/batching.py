@@ -15,6 +15,7 @@ def check_batch(training: TrainingConfig, num_processes: int, whose: str = "proc
     micro = micro_batch(training, num_processes)
     if training.batch_size % (num_processes * micro):
         raise ValueError(
-            f"training.batch_size {training.batch_size} is not a multiple of {num_processes * micro} = {num_processes} "
-            f"{whose} x micro-batches of {micro}; change training.batch_size, training.micro_batch_size or the processes"
+            f"training.batch_size {training.batch_size} is not a multiple of {num_processes * micro} = "
+            f"{num_processes} {whose} x micro-batches of {micro}; change training.batch_size, "
+            "training.micro_batch_size or the processes"
         )

@@ -17,7 +17,7 @@ from typing import Any
 from musicgen_core.train.failures import read_failures
 from musicgen_core.train.stop import EXIT_CODE
 from musicgen_core.util.log import say
-from musicgen_core.util.slurm import BETWEEN, JobState, describe_job, find_state
+from musicgen_core.util.slurm import BETWEEN, JobState, describe_job, find_memory_kill, find_state
 
 POLL_SEC = 2.0
 SLOWEST_POLL_SEC = 15.0
@@ -28,9 +28,6 @@ POLLS_UNTIL_GONE = 3
 
 BETWEEN_SEC = 60.0
 """A job on its way back into the queue after its node failed is there by then."""
-
-MEMORY_KILL = re.compile(r".*(exceeded (?:job )?memory limit|oom[-_ ]kill|out of memory).*", re.IGNORECASE)
-"""In the words of slurmstepd (polling) and of the kernel (cgroups)."""
 
 TAIL_LINES = 15
 
@@ -88,7 +85,7 @@ class Follower:
         """Say why the job ended before the run did: the failing process's own words first, the verdict last."""
         failures = read_failures(self.run_dir / "slurm", self.job_id)
         own = [failure for failure in failures if not failure.lost_peer]
-        reason = self._verdict(bool(failures))
+        reason = self._verdict(bool(own))
         for failure in own:
             say(f"train: process {failure.rank} on {failure.node} failed:\n{failure.text.rstrip()}")
         if others := [str(failure.rank) for failure in failures if failure.lost_peer]:
@@ -102,13 +99,14 @@ class Follower:
         else:
             say(f"train: SLURM job {self.job_id} {reason}; {self._resume()}")
 
-    def _verdict(self, noted: bool) -> str:
+    def _verdict(self, failed: bool) -> str:
         """What became of the job, with the figure and the remedy where there is one."""
         shown = describe_job(self.job_id)
         state = shown.get("JobState", "")
         asked = _asked(self.run_dir)
-        if not noted and (state == "OUT_OF_MEMORY" or (words := self._find_memory_kill())):
-            measured = f" ({words})" if state != "OUT_OF_MEMORY" and words else ""
+        words = find_memory_kill(sorted((self.run_dir / "slurm").glob(f"{self.job_id}_*_log.err")))
+        if state == "OUT_OF_MEMORY" or (words and not failed):
+            measured = f" ({words})" if words else ""
             limit = f"{asked['memory_mb']} MB per node" if "memory_mb" in asked else "what it had asked for"
             return f"was killed for memory: it needs more than {limit}{measured}; raise MUSICGEN_MEMORY_MB"
         if state == "CANCELLED":
@@ -117,15 +115,8 @@ class Follower:
             return f"ran into its time limit, {shown.get('TimeLimit', '?')}; raise MUSICGEN_RUNTIME_MIN"
         if state in BETWEEN:
             return f"ended in state {state} and SLURM did not queue it again ({shown.get('Reason', '?')})"
-        return f"ended before the run did{f' (state {state}, exit code {code})' if (code := shown.get('ExitCode')) else ''}"
-
-    def _find_memory_kill(self) -> str:
-        """slurmstepd's own words in a log of the job; empty when memory was not the reason."""
-        for path in sorted((self.run_dir / "slurm").glob(f"{self.job_id}_*_log.err")):
-            for line in _tail(path, 50):
-                if MEMORY_KILL.fullmatch(line) and "Traceback" not in line:
-                    return re.sub(r"^\S+: (error: )?(\*+ )?", "", line.strip())
-        return ""
+        code = f" (state {state}, exit code {shown['ExitCode']})" if "ExitCode" in shown else ""
+        return f"ended before the run did{code}"
 
     def _resume(self) -> str:
         steps = [int(p.name.removeprefix("step-")) for p in (self.run_dir / "checkpoints").glob("step-*")]
@@ -167,7 +158,7 @@ class Follower:
                 self._held = True
             elif self._held and line.startswith("train: "):
                 self._held = False  # the next start of the job
-            if not self._held and not line.startswith(("submitit ", "srun: ", "slurmstepd: ")):
+            if not self._held and not line.startswith(("submitit ", "srun: ", "slurmstepd")):
                 say(line)
 
     def _show_tails(self) -> None:

@@ -73,10 +73,12 @@ def _refuse_if_alive(owner: dict[str, Any], mine: dict[str, Any], path: Path) ->
     if owner.get("job_id") and owner["job_id"] == mine["job_id"]:
         return  # the same job after a requeue
     alive: bool | None
-    if owner.get("job_id"):
+    if not owner:
+        alive = False
+    elif owner.get("job_id"):
         alive = is_queued(owner["job_id"])
     else:
-        alive = is_alive(owner) if owner else False
+        alive = is_alive(owner)
     if alive:
         raise Refused(f"{path.parent} is being trained by {_name(owner)}; wait for it, or stop it")
     if alive is None:

@@ -22,6 +22,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.helpers import DelayedSubmission
 
 from musicgen_core.config.batching import check_batch
+from musicgen_core.config.site import TRAINING
 from musicgen_core.config.training import LaunchConfig
 from musicgen_core.train.failures import note_failure
 from musicgen_core.train.follow import Follower, is_there
@@ -43,16 +44,6 @@ SIGNAL_DELAY_SEC = 90
 
 LAST_SEC = 120
 """How long a process that has saved waits for SLURM to end it."""
-
-REMEDIES = {
-    "partition": "MUSICGEN_TRAIN_PARTITION",
-    "account": "MUSICGEN_ACCOUNT",
-    "nodes": "MUSICGEN_NODES",
-    "cpus": "MUSICGEN_PROCESSES or MUSICGEN_CPUS",
-    "gpus": "MUSICGEN_GPUS_PER_NODE",
-    "memory": "MUSICGEN_MEMORY_MB",
-    "runtime": "MUSICGEN_RUNTIME_MIN",
-}
 
 
 class SlurmRank:
@@ -86,8 +77,8 @@ class SlurmRank:
         """All ranks have saved, and submitit's own signal handlers are back.
 
         Its handler for SIGUSR2 acts on rank 0, requeues and exits; the others must live until SLURM ends them, or the
-        job would count as failed. After SIGTERM alone the job may have been cancelled, or be about to be requeued by
-        SLURM itself (preemption on a cluster that sends no SIGUSR2): while SLURM calls it running, it waits for its end.
+        job would count as failed. After SIGTERM alone the job may have been cancelled, or SLURM may be about to requeue
+        it itself (preemption on a cluster that sends no SIGUSR2): while SLURM calls it running, it waits for its end.
         """
         if stopped.requeue and environment.global_rank == 0:
             handler: Any = signal.getsignal(signal.SIGUSR2)
@@ -153,7 +144,7 @@ def ask_for(where: LaunchConfig) -> Request:
         gpus_per_node=where.gpus_per_node,
         memory_mb=where.memory_mb,
         runtime_min=where.runtime_min,
-        remedies=REMEDIES,
+        remedies=TRAINING,
     )
 
 

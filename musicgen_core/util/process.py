@@ -33,3 +33,23 @@ def start_ticks(pid: int) -> str | None:
     except OSError:
         return None
     return None if state in "ZX" else rest[18]
+
+
+def list_descendants(pid: int) -> list[tuple[int, list[str]]]:
+    """Living processes below `pid`: number and command line."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+    found, below = [], {pid}
+    while below:
+        below = {child for child, parent in parents.items() if parent in below}
+        for child in sorted(below):
+            try:
+                words = Path(f"/proc/{child}/cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            found.append((child, words))
+    return found

@@ -1,16 +1,21 @@
-"""Questions to SLURM. Its commands are asked, not its accounting: many clusters have none (`sacct` then knows nothing)."""
+"""Questions to SLURM: to squeue and scontrol, not to sacct, which knows nothing on a cluster without accounting."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 LIVING = (*WAITING, "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING")
 BETWEEN = ("NODE_FAIL", "PREEMPTED")
 """A job may pass through these on its way back into the queue, or end in them."""
+
+MEMORY_KILL = re.compile(r"(exceeded (?:job )?memory limit|oom[-_ ]kill|out of memory)", re.IGNORECASE)
+"""In the words of slurmstepd (polling) and of the kernel (cgroups)."""
 
 
 @dataclass(frozen=True)
@@ -87,3 +92,12 @@ def describe_job(job_id: str) -> dict[str, str]:
     """What `scontrol show job` says: JobState, Reason, Restarts, ExitCode, ...; empty where it cannot say."""
     shown = ask("scontrol", "--oneliner", "show", "job", job_id) or ""
     return dict(re.findall(r"(\S+?)=(\S*)", shown))
+
+
+def find_memory_kill(logs: Iterable[Path]) -> str:
+    """slurmstepd's own words at the end of one of a job's logs; empty when memory was not the reason."""
+    for path in logs:
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-50:]:
+            if line.startswith(("slurmstepd", "srun")) and MEMORY_KILL.search(line):
+                return re.sub(r"^\w+: (error: )?(\*+ )?", "", line.strip())
+    return ""
