@@ -17,7 +17,7 @@ from musicgen_core.config.batching import check_batch
 from musicgen_core.config.root import RunConfig
 from musicgen_core.util.log import say
 from musicgen_core.util.partition import Request, check_account, check_request, read_partitions
-from musicgen_core.util.slurm import ask, describe_job, find_memory_kill, list_own_jobs
+from musicgen_core.util.slurm import LIVING, ask, describe_job, find_memory_kill, list_own_jobs
 
 
 def check_orphans(runs: Iterable[str]) -> None:
@@ -77,7 +77,7 @@ def check_memory_of_jobs(poll_sec: int) -> None:
 def explain_failed_jobs(snakemake_log: str) -> list[str]:
     """One line for each SLURM job that Snakemake saw fail for a reason that the job itself could not say."""
     lines = []
-    for job_id, state in dict(re.findall(r"SLURM-job '(\d+)' failed, SLURM status is: '(\w+)'", snakemake_log)).items():
+    for job_id, state in _list_failed(snakemake_log):
         shown = describe_job(job_id)
         log = Path(shown.get("StdOut", ""))
         name = f"SLURM job {job_id} ({_short(shown.get('Comment', '?'))})"
@@ -95,9 +95,20 @@ def explain_failed_jobs(snakemake_log: str) -> list[str]:
             lines.append(f"{name} ran into its time limit, {limit}; raise MUSICGEN_BUCKET_RUNTIME_MIN")
         elif state != "FAILED":
             lines.append(f"{name} ended in state {state} ({shown.get('Reason', '?')}); run the same command to go on")
-        if log.is_file() and lines:
-            lines[-1] += f"  ({log})"
     return lines
+
+
+def _list_failed(snakemake_log: str) -> list[tuple[str, str]]:
+    """(job, state) of what SLURM calls ended but not completed, of the run that wrote this log.
+
+    Snakemake itself names no job of SLURM when a group fails, but each run has a name of its own in the queue.
+    """
+    named = re.search(r"SLURM run ID: (\S+)", snakemake_log)
+    if named is None:
+        return []
+    shown = ask("squeue", "--noheader", "--states=all", "--format=%i|%T", "--name", named[1]) or ""
+    jobs = [(job_id, state) for job_id, _, state in (line.strip().partition("|") for line in shown.splitlines())]
+    return [(job_id, state) for job_id, state in jobs if state and state != "COMPLETED" and state not in LIVING]
 
 
 def _training_request(job: Any) -> Request:

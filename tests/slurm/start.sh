@@ -128,6 +128,7 @@ CONF
     done
     echo "PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE PriorityTier=1 GraceTime=20"
     echo "PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF"
+    echo "PartitionName=closed Nodes=ALL State=DOWN"  # jobs wait in it for ever
     echo "PartitionName=gpu Nodes=n2 MaxTime=04:00:00 PriorityTier=1 GraceTime=20"
   } >"$SLURM_CONF"
   # Pretend GPUs: SLURM counts and binds device files, and asks nothing of them.
