@@ -35,11 +35,12 @@ TAIL_LINES = 15
 class Follower:
     """One job of one run, seen from outside."""
 
-    def __init__(self, run_dir: Path, job_id: str) -> None:
+    def __init__(self, run_dir: Path, job_id: str, known: bool = False) -> None:
+        """`known`: the job was there before, and only the end of its log is news."""
         self.run_dir = run_dir
         self.job_id = job_id
         self.log = run_dir / "slurm" / f"{job_id}_0_log.err"
-        self._offset = 0
+        self._offset = _offset_of_tail(self.log) if known else 0
         self._held = False
         self._said = ""
         self._ran = False
@@ -191,6 +192,12 @@ def _asked(run_dir: Path) -> dict[str, Any]:
         return json.loads((run_dir / "job.json").read_text(encoding="utf-8"))["asked"]
     except (OSError, json.JSONDecodeError, KeyError):
         return {}
+
+
+def _offset_of_tail(path: Path) -> int:
+    """Where the last lines of a file begin."""
+    text = path.read_bytes() if path.exists() else b""
+    return len(text) - sum(len(line) for line in text.splitlines(keepends=True)[-TAIL_LINES:])
 
 
 def _tail(path: Path, count: int) -> list[str]:

@@ -107,13 +107,14 @@ def launch_submitit(job: TrainJob, where: LaunchConfig) -> None:
     try:
         with guard(job.run_dir):
             job_id = _known_job(job.run_dir)
-            if job_id and is_there(job_id):
+            known = job_id is not None and is_there(job_id)
+            if job_id is not None and known:
                 say(f"train: SLURM job {job_id} still has this run; following it")
             else:
                 check_slurm_geometry(job, where)
                 job_id = _submit(job, where)
                 say(f"train: SLURM job {job_id} submitted: {where.nodes} nodes x {where.processes_per_node} processes")
-        follower = Follower(job.run_dir, job_id)
+        follower = Follower(job.run_dir, job_id, known)
         say(f"train: Ctrl-C cancels the job after it has saved; its log is {follower.log}")
         follower.follow()
     except KeyboardInterrupt:

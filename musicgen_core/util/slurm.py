@@ -73,8 +73,7 @@ def find_state(job_id: str) -> JobState | None:
     for line in shown.splitlines():
         state, reason, nodes = (*line.strip().split("|"), "", "")[:3]
         states.append(JobState(state, "" if reason == "None" else reason, nodes))
-    living = [state for state in states if state.lives]
-    return (living or states or [JobState("")])[0]
+    return min(states, key=lambda state: (state.state not in LIVING, not state.lives), default=JobState(""))
 
 
 def list_own_jobs() -> list[QueuedJob]:

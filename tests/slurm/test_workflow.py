@@ -125,19 +125,13 @@ def test_without_slurm_one_line_says_so(cluster, project: Path, tmp_path: Path) 
 
 def test_wrong_geometry_is_refused_before_submission(cluster, project: Path) -> None:
     before = cluster.jobs()
-    for env, message in [
-        ({"MUSICGEN_NODES": "4"}, "partition debug has 2 nodes, but 4 were asked for; lower MUSICGEN_NODES"),
-        (
-            {"MUSICGEN_NODES": "3"},
-            "training.batch_size 4 is not a multiple of 3 = 3 processes (nodes x processes per node) x micro-batches "
-            "of 1; change training.batch_size, training.micro_batch_size or the processes",
-        ),
-    ]:
-        shown = snakemake(cluster, project, "train", **env)
-        assert shown.returncode == 1
-        assert shown.stderr.rstrip().splitlines()[-1].startswith("Error: ")
-        assert shown.stderr.rstrip().endswith(message)
-        assert "Traceback" not in shown.stderr
+    shown = snakemake(cluster, project, "train", MUSICGEN_NODES="4")
+    assert shown.returncode == 1
+    last = shown.stderr.rstrip().splitlines()[-1]
+    assert re.fullmatch(
+        r"Error: training base-\w+: partition debug has 2 nodes, but 4 were asked for; lower MUSICGEN_NODES", last
+    )
+    assert "Traceback" not in shown.stderr
     assert cluster.jobs() == before
 
 

@@ -1,8 +1,7 @@
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from fake_slurm import play
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,8 @@ from musicgen_core.util.partition import (
     parse_minutes,
     read_partitions,
 )
+
+__all__ = ["play"]
 
 PARTITIONS = {
     "cpu": Partition("cpu", True, None, (NodeKind(4, 32, 64000, 0),)),
@@ -33,18 +34,6 @@ ASKED = Request(
     runtime_min=240,
     remedies=TRAINING,
 )
-
-
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Play one of SLURM's commands."""
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-
-    def play(name: str, script: str) -> None:
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-
-    return play
 
 
 def test_what_fits_exactly_is_allowed() -> None:
@@ -97,16 +86,15 @@ def test_the_default_partition_is_taken_and_its_absence_said() -> None:
         check_request(replace(ASKED, partition=None), {"gpu": PARTITIONS["gpu"]})
 
 
-def test_where_sinfo_cannot_say_all_is_well(fake) -> None:
+def test_where_sinfo_cannot_say_all_is_well(play) -> None:
     for script in ("exit 1", "echo something else", "echo 'x|y|z|a|b|c'"):
-        fake("sinfo", script)
+        play("sinfo", script)
         assert read_partitions() == {}
     check_request(replace(ASKED, partition="nope"), {})
 
 
-def test_partitions_are_read(fake) -> None:
-    fake("sinfo", "printf 'cpu*|infinite|4|32|64000|(null)\\ngpu|4:00:00|2|64|256000|gpu:8\\n'")
-    fake(
+def test_partitions_are_read(play) -> None:
+    play(
         "sinfo",
         "printf '%s\\n' 'cpu*|infinite|4|32|64000+|(null)' 'gpu|4:00:00|2|64|256000|gpu:a100:8(S:0-1)' "
         "'gpu|4:00:00|6|64|128000|gpu:4,shard:9'",
@@ -129,12 +117,12 @@ def test_gpus_of_any_type_are_counted() -> None:
     assert [count_gpus(gres) for gres in shown] == [2, 4, 0, 3, 0]
 
 
-def test_accounts_are_checked_where_they_are_known(fake) -> None:
+def test_accounts_are_checked_where_they_are_known(play) -> None:
     asked = replace(ASKED, account="music")
-    fake("sacctmgr", "exit 1")
+    play("sacctmgr", "exit 1")
     check_account(asked)
-    fake("sacctmgr", "echo Music | tr A-Z a-z")
+    play("sacctmgr", "echo Music | tr A-Z a-z")
     check_account(asked)
-    fake("sacctmgr", "printf 'art\\nscience\\n'")
+    play("sacctmgr", "printf 'art\\nscience\\n'")
     with pytest.raises(ValueError, match="no account music for this user; set MUSICGEN_ACCOUNT to one of art, science"):
         check_account(asked)
