@@ -162,7 +162,7 @@ def test_two_snakemakes_at_once_are_one_line(cluster, waiting) -> None:
     first.wait_for("has been submitted with SLURM jobid")
     shown = snakemake(cluster, folder, "tokens", MUSICGEN_PARTITION="closed")
     assert shown.returncode == 1
-    (error,) = [line for line in shown.stderr.splitlines() if "rror" in line or "lock" in line.lower()]
+    (error,) = [line for line in shown.stderr.splitlines() if "rror" in line or "LockException" in line]
     assert error.startswith(f"Error: another snakemake works in this folder (process {first.process.pid} on ")
     assert error.endswith("; wait for it, or stop it")
 

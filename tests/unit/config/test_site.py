@@ -15,3 +15,12 @@ def test_variables_of_messages_profile_and_readme_agree() -> None:
     assert named <= read
     assert read <= explained
     assert set(site.TRAINING) == set(site.BUCKETS) == set(site.OTHERS)
+
+
+def test_every_row_of_what_happens_when_names_a_test_that_exists() -> None:
+    rows = [line for line in (ROOT / "docs/slurm.md").read_text().splitlines() if line.startswith("| ")][1:]
+    defined = "".join(path.read_text() for path in (ROOT / "tests/slurm").glob("test_*.py"))
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named, row
+        assert [name for name in named if f"def {name}(" not in defined] == []
