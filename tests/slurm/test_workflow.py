@@ -17,7 +17,7 @@ from training import listen_to_ctrl_c, wait_until
 from musicgen_core.config.site import TRAINING
 from musicgen_core.util.partition import Request, check_request, read_partitions
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]  # a machine that does much else needs minutes
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]  # a machine that does much else needs minutes
 
 SITE = {
     "MUSICGEN_NODES": "2",
@@ -31,7 +31,7 @@ SITE = {
 
 
 def snakemake(cluster, project: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return cluster.run("snakemake", "--profile", "slurm", *arguments, cwd=project, env=SITE | env, timeout=500)
+    return cluster.run("snakemake", "--profile", "slurm", *arguments, cwd=project, env=SITE | env, timeout=1000)
 
 
 @dataclass
@@ -207,7 +207,7 @@ def test_jobs_of_a_dead_snakemake_are_named(cluster, waiting) -> None:
 def test_train_runs_buckets_as_jobs_and_training_over_two_nodes(cluster, project: Path) -> None:
     """What the profile asks for reaches SLURM; logs and progress reach the terminal."""
     site = {
-        "MUSICGEN_PROCESSES": "2",
+        "MUSICGEN_PROCESSES": "2",  # 2 nodes x 2 processes
         "MUSICGEN_PARTITION": "debug",
         "MUSICGEN_ACCOUNT": "music",
         "MUSICGEN_STAGE_GPUS": "1",

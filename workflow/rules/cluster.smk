@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 from musicgen_core.flow import workers
+from musicgen_core.flow.resolve import is_locked
 from musicgen_core.flow.slurm_jobs import check_jobs, check_memory_of_jobs, check_orphans, explain_failed_jobs
 from musicgen_core.util.process import list_descendants
 
@@ -58,8 +59,10 @@ def hand_on_sigterm() -> None:
 
 
 def one_line_for_a_lock(record: logging.LogRecord) -> bool:
-    """Snakemake's six lines about a locked folder, which cannot say by whom, become one that can."""
-    if getattr(record, "exception", None) == "LockException":
+    """Snakemake's six lines about a locked folder, which cannot say by whom, become one that can. So does what it says
+    of files that a plan taken as it lies does not have."""
+    locked = {"LockException"} | ({"MissingInputException"} if is_locked() else set())
+    if getattr(record, "exception", None) in locked:
         record.msg, record.args = workers.explain_lock(), ()
     return True
 
