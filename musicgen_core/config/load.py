@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from musicgen_core.config.root import RootConfig, RunConfig
 from musicgen_core.config.sampling import check_sampling
+from musicgen_core.config.training_check import check_optimization
 
 T = TypeVar("T")
 
@@ -254,6 +255,10 @@ def _check_run(run: RunConfig, names: dict[str, str]) -> None:
             raise ConfigError(f"{names['model']}.conditions.{name}.dropout: {condition.dropout} must lie in [0, 1]")
     if not 0 < training.min_segment_ratio <= 1:
         raise ConfigError(f"{names['training']}.min_segment_ratio: {training.min_segment_ratio} must lie in (0, 1]")
+    try:
+        check_optimization(training)
+    except ValueError as error:
+        raise ConfigError(f"{names['training']}.{error}") from None
     try:
         check_sampling(training.sampling, run.corpora)
     except ValueError as error:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from musicgen_core.config.root import TrainStageConfig
+from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.batches import valid_batches
+from musicgen_core.train.early import has_converged
 from musicgen_core.train.lock import run_lock
-from musicgen_core.train.optim import learning_rate, set_learning_rate
+from musicgen_core.train.optim import set_learning_rate
 from musicgen_core.train.ranks import open_world
+from musicgen_core.train.schedule import learning_rate
 from musicgen_core.train.setup import Run, TrainJob, assemble, versions
 from musicgen_core.train.step import StepResult, train_step, validate
 from musicgen_core.train.stop import Stopped, StopSignals
@@ -29,7 +32,8 @@ def train(job: TrainJob) -> None:
         assemble(job, world) as run,
     ):
         pattern = run.model.pattern(run.segment_frames)
-        while run.step < t.steps:
+        ended = _has_ended(run, t)
+        while not ended:
             batch = run.pace.next(run.batches)
             set_learning_rate(run.optimizer, learning_rate(run.step, t))
             result = train_step(
@@ -45,22 +49,34 @@ def train(job: TrainJob) -> None:
             )
             run.step += 1
             last = run.step == t.steps
+            logged = last or run.step % t.log_every_steps == 0
             if run.step % t.ema_every_steps == 0:
                 run.ema.update()
-            if last or run.step % t.log_every_steps == 0:
+            if logged:
                 _log(run, config, result, batch.digest)
             with run.pace.paused():
                 if last or run.step % t.validate_every_steps == 0:
                     _validate(run, config)
-                if last or result.stop or run.step % t.checkpoint_every_steps == 0:
+                    ended = _has_ended(run, t)
+                if ended or result.stop or run.step % t.checkpoint_every_steps == 0:
                     _save(run)
-            if result.stop and not last:
+            if ended and not logged:
+                _log(run, config, result, batch.digest)
+            if result.stop and not ended:
                 if world.first:
                     say(f"train: stopped by a signal, saved at step {run.step}; run the same command to resume")
                 raise Stopped(run.step, result.requeue)
         if world.first:
             _finish(run, job)
         world.barrier()
+
+
+def _has_ended(run: Run, config: TrainingConfig) -> bool:
+    """Whether no step is left, or early stopping has had enough. A collective call."""
+    early, history = config.early_stopping, run.history
+    if run.step >= config.steps or early is None:
+        return run.step >= config.steps
+    return run.world.on_first(lambda: history is not None and has_converged(history.lines, early))
 
 
 def _log(run: Run, config: TrainStageConfig, result: StepResult, samples: str) -> None:
@@ -135,9 +151,17 @@ def _finish(run: Run, job: TrainJob) -> None:
         "best_valid_loss": run.best.loss,
         "train_loss": last["loss"],
         "seconds": round(run.pace.seconds, 3),
+        "stopped_early": run.step < job.config.training.steps,
         "versions": versions(),
     }
     write_json(job.run_dir / "DONE", done)
+    if done["stopped_early"]:
+        early = job.config.training.early_stopping
+        assert early is not None
+        say(
+            f"train: ends early, at step {run.step} of {job.config.training.steps}: the last {early.patience} "
+            "validations were no better than the best before them"
+        )
     say(
         f"train: done, {run.step} steps in {_clock(run.pace.seconds)}; "
         f"best validation loss {run.best.loss:.4f} at step {run.best.step}"

@@ -24,11 +24,13 @@ from musicgen_core.lm.model import LanguageModel, build_model, resolve_model
 from musicgen_core.patterns.layout import build_pattern
 from musicgen_core.train.checkpoint import Best, Checkpoints, load_start
 from musicgen_core.train.ema import Ema
+from musicgen_core.train.freeze import freeze
 from musicgen_core.train.metrics import History
-from musicgen_core.train.optim import build_optimizer, learning_rate
+from musicgen_core.train.optim import build_optimizer, list_warnings
 from musicgen_core.train.pace import Pace
 from musicgen_core.train.parallel import distribute, is_sharded
 from musicgen_core.train.ranks import Refused, World
+from musicgen_core.train.schedule import learning_rate
 from musicgen_core.train.step import Objective
 from musicgen_core.util.atomic import write_json
 from musicgen_core.util.digest import digest_file
@@ -92,6 +94,8 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     tracks = open_tracks(job.manifests, job.indexes, "train", config.codec)
     model = build_model(config.model, config.conditioner, config.codec)
     initialize(model, config.seed)
+    world.on_first(lambda: freeze(model, t.freeze))  # a pattern without a match is said once
+    freeze(model, t.freeze)
     objective = Objective(model)
     distribute(objective, model.transformer.layers, world, t)
     optimizer = build_optimizer(model, t)
@@ -173,11 +177,8 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
                 f"train: warning: the longest track of the {split} split has {tracks.longest_sec:.1f} s, a segment "
                 f"{t.segment_sec:.1f} s: every segment is padded; lower training.segment_sec"
             )
-    if t.warmup_steps >= t.steps:
-        say(
-            f"train: warning: training.warmup_steps {t.warmup_steps} >= training.steps {t.steps}: the learning rate "
-            "never comes down from its warm-up"
-        )
+    for warning in list_warnings(t):
+        say(f"train: warning: {warning}")
     _write_config(job)
 
 
@@ -235,6 +236,7 @@ def _introduce(job: TrainJob, run: Run, tracks: TrackTable) -> None:
     """Say what is about to happen."""
     config, t, world = job.config, job.config.training, run.world
     total = sum(p.numel() for p in run.model.parameters())
+    trained = sum(p.numel() for p in run.model.parameters() if p.requires_grad)
     sharded = is_sharded(world, t)
     local = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in run.model.parameters())
     micro = t.micro_batch_size or t.batch_size // world.size
@@ -242,6 +244,7 @@ def _introduce(job: TrainJob, run: Run, tracks: TrackTable) -> None:
     say(
         f"train: {config.model.size} model, {total / 1e6:.2f} M parameters"
         + (f", {local / 1e6:.2f} M of them on each process" if sharded else "")
+        + (f", {trained / 1e6:.2f} M of them trained ({trained:,})" if t.freeze else "")
         + f"; {tracks.num_tracks} tracks, {tracks.total_sec / 3600:.2f} h; "
         + f"validation on {run.valid_tracks.num_tracks} tracks"
     )
