@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from musicgen_core.config.root import RootConfig, RunConfig
 from musicgen_core.config.sampling import check_sampling
+from musicgen_core.config.start import check_start
 from musicgen_core.config.training_check import check_optimization
 
 T = TypeVar("T")
@@ -87,6 +88,10 @@ def resolve_runs(root: RootConfig) -> dict[str, RunConfig]:
                 raise ConfigError(_unknown(f"{where}.corpora", corpus, tuple(root.corpora), "corpus"))
         runs[name] = from_dict(RunConfig, {"name": name, "corpora": tuple(corpora), **merged}, where)
         _check_run(runs[name], {key: f"{where}.{key}" if key in override else key for key in RUN_KEYS})
+    try:
+        check_start(runs)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     return runs
 
 

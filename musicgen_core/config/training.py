@@ -13,6 +13,7 @@ from musicgen_core.config.optimization import (
     ScheduleConfig,
 )
 from musicgen_core.config.sampling import SamplingConfig
+from musicgen_core.config.start import InitFromConfig
 from musicgen_core.config.words import WordsConfig
 
 
@@ -81,6 +82,13 @@ class TrainingConfig:
 
     words: WordsConfig = field(default_factory=WordsConfig)
     """How captions are varied."""
+
+    init_from: InitFromConfig | None = None
+    """Weights to start from; null: random ones."""
+
+    extend_from: tuple[int, ...] = ()
+    """Steps at which this run has ended before, ascending. It is first trained as the same run with so many `steps`, or
+    found finished, and goes on from there with its optimizer, average and place in the data."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     """Compute type; weights and optimizer state stay fp32."""

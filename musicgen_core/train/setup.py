@@ -24,7 +24,9 @@ from musicgen_core.lm.model import LanguageModel, build_model, resolve_model
 from musicgen_core.patterns.layout import build_pattern
 from musicgen_core.train.checkpoint import Best, Checkpoints, load_start
 from musicgen_core.train.ema import Ema
+from musicgen_core.train.extend import take_over
 from musicgen_core.train.freeze import freeze
+from musicgen_core.train.initial import describe_initial, load_initial
 from musicgen_core.train.metrics import History
 from musicgen_core.train.optim import build_optimizer, list_warnings
 from musicgen_core.train.pace import Pace
@@ -54,6 +56,15 @@ class TrainJob:
 
     continue_from: Path | None = None
     """Folder of the run whose newest checkpoint this one starts from, at step 0."""
+
+    extend_from: Path | None = None
+    """Folder of the run that this one makes longer."""
+
+    init_from: Path | None = None
+    """Folder of the run that training.init_from names."""
+
+    init_digest: str = ""
+    """Digest of the weights that training.init_from names."""
 
     stage_version: int = 1
     """Version of the train stage; kept in config.json."""
@@ -101,6 +112,8 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     optimizer = build_optimizer(model, t)
     ema = Ema(model, t.ema_decay)
     checkpoints = Checkpoints(job.run_dir, world, t.keep_last)
+    if (parent := job.extend_from) is not None:
+        world.on_first(lambda: take_over(parent, job.run_dir, t))
     loaded = checkpoints.load_newest(model, optimizer, ema)
     step = loaded["step"] if loaded else 0
     if loaded is None and job.continue_from is not None:
@@ -109,6 +122,8 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
             say(
                 f"train: continues: weights, optimizer state and average are those of {job.continue_from.name}, {start}"
             )
+    elif loaded is None and t.init_from is not None:
+        load_initial(config, job.init_from, world, model)
     dataset = TokenDataset(
         tracks,
         seed=config.seed,
@@ -207,16 +222,23 @@ def _write_config(job: TrainJob) -> None:
         }
         for name, folder, index in zip(names, job.manifests, job.indexes, strict=True)
     }
-    origin = {
+    origin: dict[str, Any] = {
         "continued_from": job.continue_from.name if job.continue_from else None,
+        "extended_from": job.extend_from.name if job.extend_from else None,
         "stage_version": job.stage_version,
     }
+    begun = path.exists() and any(job.run_dir.glob("checkpoints/step-*"))
+    if not begun:
+        parent = job.continue_from or job.extend_from
+        init = job.config.training.init_from
+        origin["init_from"] = describe_initial(init, job.init_from, job.init_digest, parent)
     now = json.loads(json.dumps({**asdict(job.config), **origin, "digests": digests}))
-    if path.exists() and any(job.run_dir.glob("checkpoints/step-*")):
+    if begun:
         before = json.loads(path.read_text(encoding="utf-8"))
+        now["init_from"] = before.get("init_from")
         if before.pop("versions") != versions():
             say("train: note: other package versions than at the start of this run; the numbers may differ slightly")
-        if differences := list(_differences(before, now)):
+        if differences := [text for text in _differences(before, now) if not text.startswith("training.init_from.")]:
             raise Refused(
                 f"{job.run_dir} holds checkpoints of another run: {'; '.join(differences[:5])}; "
                 "give the old values, or another run directory"

@@ -9,6 +9,7 @@ from ranks import run_ranks
 from token_corpus import tiny_config, write_corpus
 
 from musicgen_core.config.optimization import DAdaptAdamConfig, LionConfig, MuonConfig
+from musicgen_core.stages import STAGES
 from musicgen_core.stages.train import run
 from musicgen_core.train.checkpoint import load_best_weights
 from musicgen_core.train.launch import run_rank
@@ -45,7 +46,8 @@ def test_two_processes_equal_one_and_hand_over_to_one(
 ) -> None:
     config = tiny_config(**options, steps=10, checkpoint_every_steps=5, validate_every_steps=5)
     run(config, manifests=[corpus[0]], indexes=[corpus[1]], run_dir=tmp_path / "alone")
-    job = TrainJob(config, (corpus[0],), (corpus[1],), tmp_path / "shared", 1)
+    version = STAGES["train"].version
+    job = TrainJob(config, (corpus[0],), (corpus[1],), tmp_path / "shared", 1, stage_version=version)
     assert run_ranks(2, run_rank, (job,), tmp_path / "log") == [0, 0], (tmp_path / "log.0").read_text()
     assert_same(job.run_dir, tmp_path / "alone")
     # the second half again, on one process, from what two have saved
