@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from musicgen_core.config.load import from_json
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.training import LaunchConfig
+from musicgen_core.config.upkeep import UpkeepConfig
 from musicgen_core.stages import STAGES
 
 
@@ -20,6 +22,7 @@ def run(
     extend_from: str = "",
     init_from: str = "",
     init_digest: str = "",
+    upkeep: Path | None = None,
     launcher: Literal["none", "torchrun", "submitit"] = "none",
     nodes: int = 1,
     processes_per_node: int = 1,
@@ -38,7 +41,8 @@ def run(
     from, at step 0; empty: it starts from initialised weights. `extend_from` names the run beside it that ended after
     training.extend_from steps: this one goes on from there. `init_from` names the run beside it that
     training.init_from names, and `init_digest` is the digest of the weights there. The remaining flags say where the
-    processes run and never change the result; memory is per node, runtime in minutes.
+    processes run and never change the result; memory is per node, runtime in minutes. `upkeep` is a file that holds
+    UpkeepConfig as JSON (checkpoints by time, guards, where curves go); it never changes the result either.
 
     SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 end the current step, save, and leave with exit code 75. With launcher
     submitit, Ctrl-C cancels the SLURM job (it saves first), and a later call finds a job that is still there.
@@ -64,6 +68,7 @@ def run(
         init_digest=init_digest,
         stage_version=STAGES["train"].version,
         num_threads=cpus_per_process,
+        upkeep=from_json(UpkeepConfig, upkeep.read_text(encoding="utf-8")) if upkeep else UpkeepConfig(),
     )
     where = LaunchConfig(
         launcher=launcher,
