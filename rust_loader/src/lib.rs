@@ -8,6 +8,7 @@ pub mod audio_segment;
 pub mod batch;
 pub mod checked;
 pub mod decode;
+mod decoder_loan;
 pub mod draw;
 pub mod error;
 pub mod filter;
