@@ -27,7 +27,7 @@ FIRST_STEPS = 3
 """Of each start. What did not need more memory in these will not later: every step has the same shapes."""
 
 STARTS = "MUSICGEN_STARTS"
-"""Environment variable: how often this process has started again. torchrun's store outlives a start, and its keys too."""
+"""Environment variable: how often this process has started again. torchrun's store and its keys outlive a start."""
 
 EXIT_CODE = 76
 """Start me again: for a parent that started this process by `multiprocessing`."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.distributed.tensor import DTensor
 
-from musicgen_core import __version__
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.sampling import normalise_mix
 from musicgen_core.config.training import TrainingConfig
@@ -27,10 +24,13 @@ from musicgen_core.patterns.layout import build_pattern
 from musicgen_core.train.checkpoint import Best, Checkpoints, load_start
 from musicgen_core.train.ema import Ema
 from musicgen_core.train.fit import Fit
+from musicgen_core.train.meter import Meter
 from musicgen_core.train.metrics import History
 from musicgen_core.train.optim import build_optimizer, learning_rate
+from musicgen_core.train.origin import digest_code, versions
 from musicgen_core.train.pace import Pace
 from musicgen_core.train.parallel import distribute, is_sharded
+from musicgen_core.train.passes import Passes
 from musicgen_core.train.ranks import Refused, World
 from musicgen_core.train.step import NonFiniteError, Objective
 from musicgen_core.util.atomic import write_json
@@ -83,6 +83,8 @@ class Run:
     history: History | None
     """On the first process only."""
 
+    meter: Meter
+    passes: Passes
     pace: Pace
     step: int
     """Finished steps."""
@@ -143,7 +145,7 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     with TokenBatches(dataset) as batches:
         if loaded:
             batches.load_state_dict(loaded["data"])
-        history = History(job.run_dir, step) if world.first else None
+        history = History(job.run_dir, step, job.upkeep.sinks) if world.first else None
         run = Run(
             world=world,
             training=t,
@@ -157,6 +159,8 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
             batches=batches,
             checkpoints=checkpoints,
             history=history,
+            meter=Meter(objective, model, t, world.device),
+            passes=Passes(tracks.total_sec, t.segment_sec, t.batch_size, loaded.get("epoch") if loaded else None),
             pace=Pace(loaded["seconds"] if loaded else 0.0),
             step=step,
             first_step=step,
@@ -177,16 +181,6 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
                 checkpoints.writer.close()
             if history:
                 history.close()
-
-
-def versions() -> dict[str, str]:
-    """Of what numbers may depend on."""
-    return {
-        "musicgen_core": __version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 def _check(job: TrainJob, world: World, segment_frames: int) -> None:
@@ -244,17 +238,18 @@ def _write_config(job: TrainJob) -> None:
         "continued_from": job.continue_from.name if job.continue_from else None,
         "stage_version": job.stage_version,
     }
+    code = digest_code()
     now = json.loads(json.dumps({**asdict(job.config), **origin, "digests": digests}))
     if path.exists() and any(job.run_dir.glob("checkpoints/step-*")):
         before = json.loads(path.read_text(encoding="utf-8"))
-        if before.pop("versions") != versions():
-            say("train: note: other package versions than at the start of this run; the numbers may differ slightly")
+        if before.pop("versions") != versions() or before.pop("code", code) != code:
+            say("train: note: other code or package versions than when this run began; numbers may differ slightly")
         if differences := list(_differences(before, now)):
             raise Refused(
                 f"{job.run_dir} holds checkpoints of another run: {'; '.join(differences[:5])}; "
                 "give the old values, or another run directory"
             )
-    write_json(path, {**now, "versions": versions()})
+    write_json(path, {**now, "versions": versions(), "code": code})
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:

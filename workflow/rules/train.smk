@@ -20,6 +20,7 @@ rule train_run:
         digest=lambda wildcards: FLOW.planned[wildcards.run].signature,
         manifests=manifest_folders,
         run_dir=f"{RUNS_DIR}/{{run}}",
+        upkeep=f"{PLAN_DIR}/upkeep.json",  # what it holds makes nothing stale, so it is no input
         continues=lambda wildcards: FLOW.planned[wildcards.run].continues or "",
     threads: 16
     resources:
@@ -34,7 +35,7 @@ rule train_run:
         account="",
     shell:
         "musicgen train --config {params.config:q} --manifests {params.manifests:q} --indexes {input.indexes:q} "
-        "--run-dir {params.run_dir:q} --continue-from={params.continues:q} --launcher {resources.launcher} --nodes {resources.nodes} "
+        "--run-dir {params.run_dir:q} --continue-from={params.continues:q} --upkeep {params.upkeep:q} --launcher {resources.launcher} --nodes {resources.nodes} "
         "--processes-per-node {resources.processes_per_node} --gpus-per-node {resources.gpus_per_node} "
         "--cpus-per-process {resources.cpus_per_process} --memory-mb {resources.memory_mb} "
         "--runtime-min {resources.runtime_min} --partition={resources.partition:q} --account={resources.account:q} "
