@@ -26,7 +26,7 @@ def train(job: TrainJob, watch: Watch | None = None) -> None:
     """Train until the last step, resuming by itself; `run_dir/DONE` is written last.
 
     `watch` is connected when there are other processes. Raises Refused or ValueError when the run cannot start,
-    NonFiniteError, TooLargeError and MemoryError (fit.py), and Stopped after a signal, with all saved.
+    NonFiniteError, TooLargeError and NoMemoryError (fit.py), and Stopped after a signal, with all saved.
     """
     config = job.config
     with (

@@ -3,7 +3,7 @@
 import builtins
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,26 @@ def test_a_missing_package_is_one_line(
     assert (tmp_path / "run/DONE").exists()
 
 
+def read_log(data: bytes) -> Iterator[bytes]:
+    """Records of a LevelDB log (its doc/log_format.md), after W&B's 7 bytes."""
+    place, parts = 7, b""
+    while place + 7 <= len(data):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        parts += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last of several
+            yield parts
+            parts = b""
+
+
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="needs the extra `track`")
 @pytest.mark.filterwarnings("default")  # wandb's own
 def test_wandb_writes_offline_files_and_each_line_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
     monkeypatch.setenv("WANDB_MODE", "online")  # whatever the environment asks for
     first = History(tmp_path, 0, ["wandb"])
@@ -87,11 +102,9 @@ def test_wandb_writes_offline_files_and_each_line_once(tmp_path: Path, monkeypat
     second.close()
     files = list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
     assert len(files) == 1
-    store, found = DataStore(), []
-    store.open_for_scan(str(files[0]))
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
+    found = []
+    for data in read_log(files[0].read_bytes()):
+        record = wandb_internal_pb2.Record.FromString(data)
         if record.WhichOneof("record_type") == "history":
             values = {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
             found.append((values["_step"], values["train/loss"]))
