@@ -76,7 +76,7 @@ class Fit:
                 "even one segment at a time is too much: set training.activation_checkpointing, training.precision "
                 "bf16, a shorter training.segment_sec or a smaller model.size, or shard over more GPUs"
             )
-        return NoMemoryError(f"step {step + 1} ran out of memory ({reason}); {remedy}. The last checkpoint is untouched")
+        return NoMemoryError(f"step {step + 1} ran out of memory ({reason}); {remedy}. The last checkpoint stays")
 
     def _known(self) -> int | None:
         try:
