@@ -218,6 +218,9 @@ def _check_values(root: RootConfig) -> None:
             raise ConfigError(f"corpora.{name}.weight: {corpus.weight} must be above 0")
     if root.tokenize.chunk_sec <= 0 or root.tokenize.overlap_sec < 0:
         raise ConfigError("tokenize: chunk_sec must be above 0 and overlap_sec at least 0")
+    for key in ("checkpoint_every_min", "keep_every_steps", "stall_limit_sec"):
+        if (number := getattr(root.upkeep, key)) is not None and number <= 0:
+            raise ConfigError(f"upkeep.{key}: {number} must be above 0")
 
 
 def _check_run(run: RunConfig, names: dict[str, str]) -> None:
