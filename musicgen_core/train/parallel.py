@@ -64,7 +64,7 @@ def _mesh(world: World, config: TrainingConfig) -> DeviceMesh:
 def _processes_per_node(local_ranks: list[int]) -> int:
     """From every process's number on its node, in the order of ranks. Raises Refused when nodes differ."""
     per_node = max(local_ranks) + 1
-    if local_ranks != [rank % per_node for rank in range(len(local_ranks))]:
+    if local_ranks != list(range(per_node)) * (len(local_ranks) // per_node):
         raise Refused(
             f"training.sharding is hybrid, but the {len(local_ranks)} processes are no rows of {per_node} per node (their "
             f"LOCAL_RANK: {' '.join(map(str, local_ranks))}); start as many on each node, or set training.sharding to full"
