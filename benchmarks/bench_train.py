@@ -24,19 +24,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import record
 import torch
 from torch import Tensor
 
-from musicgen_core.conditioners.base import Prepared
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.model import LutConditionerConfig, ModelConfig
+from musicgen_core.config.training import TrainingConfig
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.interchange import decoder_config
 from musicgen_core.lm.keymap import to_transformers
 from musicgen_core.lm.model import build_model
 from musicgen_core.patterns.apply import interleave
-from musicgen_core.train.step import Objective
+from musicgen_core.train.loss import count_valid
+from musicgen_core.train.parallel import distribute
+from musicgen_core.train.ranks import World
+from musicgen_core.train.step import Objective, autocast
 
 CODEC = CodecSpec(
     name="encodec_32khz",
@@ -52,23 +56,31 @@ CAPTIONS = ["slow rock ballad with piano and a soft voice", "fast techno"]
 
 
 class Ours:
-    """Our step: loss of the global batch, as `train_step` weighs it."""
+    """Our step: the loss of the batch, as `train_step` weighs it, and its gradients."""
 
-    def __init__(self, codes_BKT: Tensor, prepared: dict[str, Prepared]) -> None:
-        model = build_model(MODEL, LutConditionerConfig(), CODEC)
-        initialize(model, 0)
-        self.objective = Objective(model)
-        self.model = model
-        pattern = model.pattern(codes_BKT.shape[2])
-        self.sequence_BKS, _ = interleave(codes_BKT, pattern, model.special, keep_only_valid=True)
-        self.codes_BKT, self.prepared = codes_BKT, prepared
-        self.mask_BT = torch.ones(len(codes_BKT), codes_BKT.shape[2], dtype=torch.bool)
-        counts_K = torch.from_numpy((pattern.step_KT < pattern.num_valid_steps).sum(1)) * len(codes_BKT)
-        self.weights_K = (1 / (counts_K * len(counts_K))).float()
+    def __init__(self, config: ModelConfig, codes_BKT: Tensor, training: TrainingConfig | None = None) -> None:
+        device = codes_BKT.device
+        training = training or TrainingConfig()
+        self.model = build_model(config, LutConditionerConfig(), CODEC)
+        initialize(self.model, 0)
+        self.objective = Objective(self.model)
+        self.world = World(0, 1, device, None)
+        distribute(self.objective, self.model.transformer.layers, self.world, training)
+        self.training = training
+        batch, _, num_frames = codes_BKT.shape
+        rows = self.model.prepare((CAPTIONS * batch)[:batch])
+        self.prepared = {name: item.to(device) for name, item in rows.items()}
+        pattern = self.model.pattern(num_frames)
+        self.sequence_BKS, _ = interleave(codes_BKT, pattern, self.model.special, keep_only_valid=True)
+        self.codes_BKT = codes_BKT
+        self.mask_BT = torch.ones(batch, num_frames, dtype=torch.bool, device=device)
+        counts_K = count_valid(pattern, np.full(batch, num_frames))
+        self.weights_K = (1 / (counts_K * len(counts_K))).float().to(device)
 
     def step(self) -> Tensor:
         self.model.zero_grad(set_to_none=True)
-        losses = self.objective(self.sequence_BKS, self.codes_BKT, self.mask_BT, self.prepared, self.weights_K)
+        with autocast(self.world, self.training):
+            losses = self.objective(self.sequence_BKS, self.codes_BKT, self.mask_BT, self.prepared, self.weights_K)
         losses.total.backward()
         return losses.total.detach()
 
@@ -81,11 +93,10 @@ class Theirs:
         from transformers import MusicgenForCausalLM
 
         model = ours.model
-        self.conditioner, self.prepared = model.conditioner, ours.prepared["description"]
-        config = decoder_config(model, melody=False)
-        config.dropout = 0.0
-        self.model = MusicgenForCausalLM(config).train()
+        self.ours, self.conditioner = ours, model.conditioner
+        self.model = MusicgenForCausalLM(decoder_config(model, melody=False)).train()
         self.model.load_state_dict(to_transformers(model.state_dict()))
+        self.model.to(ours.world.device)
         num_frames = ours.codes_BKT.shape[2]
         labels_BKT = torch.full_like(ours.codes_BKT, -100)
         for k in range(CODEC.num_codebooks):
@@ -95,26 +106,25 @@ class Theirs:
     def step(self) -> Tensor:
         self.model.zero_grad(set_to_none=True)
         self.conditioner.zero_grad(set_to_none=True)
-        condition = self.conditioner(self.prepared)
-        loss = self.model(
-            encoder_hidden_states=condition.embeddings_BLD,
-            encoder_attention_mask=condition.mask_BL.long(),
-            labels=self.labels_BTK,
-        ).loss
+        with autocast(self.ours.world, self.ours.training):
+            condition = self.conditioner(self.ours.prepared["description"])
+            loss = self.model(
+                encoder_hidden_states=condition.embeddings_BLD,
+                encoder_attention_mask=condition.mask_BL.long(),
+                labels=self.labels_BTK,
+            ).loss
         loss.backward()
         return loss.detach()
 
 
-def make(batch: int, num_frames: int) -> tuple[Ours, Theirs]:
+def random_codes(batch: int, num_frames: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    codes_BKT = torch.randint(0, CODEC.card, (batch, CODEC.num_codebooks, num_frames), generator=generator)
-    probe = build_model(MODEL, LutConditionerConfig(), CODEC)
-    ours = Ours(codes_BKT, probe.prepare((CAPTIONS * batch)[:batch]))
-    return ours, Theirs(ours)
+    return torch.randint(0, CODEC.card, (batch, CODEC.num_codebooks, num_frames), generator=generator)
 
 
 def measure(batch: int, num_frames: int, rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
-    ours, theirs = make(batch, num_frames)
+    ours = Ours(MODEL, random_codes(batch, num_frames))
+    theirs = Theirs(ours)
     losses = {"ours": ours.step(), "transformers": theirs.step()}
     times: dict[str, list[float]] = {"ours": [], "transformers": []}
     for _ in range(rounds):
@@ -136,7 +146,8 @@ def measure(batch: int, num_frames: int, rounds: int, clock: Callable[[], float]
 
 def profile(batch: int, num_frames: int) -> str:
     """The operations of our step by their own CPU time."""
-    ours, theirs = make(batch, num_frames)
+    ours = Ours(MODEL, random_codes(batch, num_frames))
+    theirs = Theirs(ours)
     tables = []
     for step in (ours.step, theirs.step):
         step()

@@ -65,14 +65,15 @@ def generate(
         uniforms_SBK = draw_uniforms(config.seed, first_sample, sequence_BKS.shape, device, window)
         cache = Cache(len(model.transformer.layers), fused.num_prefix + pattern.num_steps - 1, pattern.num_valid_steps)
         decode = Decoder(model, fused, cache, len(rows))
-        for step in range(1, pattern.num_steps):
-            if drawn_S[step]:  # steps without anything to draw are read together with the next one that has
-                column_BKS = sequence_BKS[:, :, cache.num_codes_steps : step]
-                logits_BKC = _next_logits(decode, column_BKS, guided, config.cfg_coef)
-                codes_BK = sample_codes(logits_BKC, uniforms_SBK[step], config)
-                sequence_BKS[:, :, step] = torch.where(unknown_KS[:, step], codes_BK, sequence_BKS[:, :, step])
-            if on_step is not None:
-                on_step(step, pattern.num_steps - 1)
+        with torch.inference_mode():  # a tenth less time than no_grad in small models; no result or table is made inside
+            for step in range(1, pattern.num_steps):
+                if drawn_S[step]:  # steps without anything to draw are read together with the next one that has
+                    column_BKS = sequence_BKS[:, :, cache.num_codes_steps : step]
+                    logits_BKC = _next_logits(decode, column_BKS, guided, config.cfg_coef)
+                    codes_BK = sample_codes(logits_BKC, uniforms_SBK[step], config)
+                    sequence_BKS[:, :, step] = torch.where(unknown_KS[:, step], codes_BK, sequence_BKS[:, :, step])
+                if on_step is not None:
+                    on_step(step, pattern.num_steps - 1)
     finally:
         model.train(was_training)
     codes_BKT, _ = deinterleave(sequence_BKS, pattern, model.special)
