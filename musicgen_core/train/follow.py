@@ -29,6 +29,9 @@ POLLS_UNTIL_GONE = 3
 BETWEEN_SEC = 60.0
 """A job on its way back into the queue after its node failed is there by then."""
 
+LAST_WORDS = re.compile(r"train: process \d+ (failed|ends|stalls):")
+"""A process says why it ends."""
+
 TAIL_LINES = 15
 
 
@@ -155,7 +158,7 @@ class Follower:
         end = text.rfind(b"\n") + 1
         self._offset += end
         for line in text[:end].decode(errors="replace").splitlines():
-            if re.match(r"train: process \d+ failed:", line):
+            if LAST_WORDS.match(line):
                 self._held = True
             elif self._held and line.startswith("train: "):
                 self._held = False  # the next start of the job
@@ -167,7 +170,7 @@ class Follower:
         logs = sorted((self.run_dir / "slurm").glob(f"{self.job_id}_*_log.err"), key=lambda path: path.stat().st_mtime)
         for path in logs:
             lines = [line for line in _tail(path, TAIL_LINES) if not line.startswith(("submitit ", "train: step"))]
-            if path != self.log or any("error" in line.lower() for line in lines):
+            if path != self.log or any("error" in line.lower() or LAST_WORDS.match(line) for line in lines):
                 say(f"train: the end of {path.name}:")
                 for line in lines:
                     say(f"    {line}")

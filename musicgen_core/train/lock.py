@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from musicgen_core.train.fit import STARTS
 from musicgen_core.train.ranks import Refused, World
 from musicgen_core.util.log import say
 from musicgen_core.util.process import describe_process, is_alive
@@ -72,6 +73,9 @@ def _take(path: Path, mine: dict[str, Any]) -> None:
 def _refuse_if_alive(owner: dict[str, Any], mine: dict[str, Any], path: Path) -> None:
     if owner.get("job_id") and owner["job_id"] == mine["job_id"]:
         return  # the same job after a requeue
+    same = all(owner.get(key) == mine[key] for key in ("host", "pid", "started"))
+    if same and owner.get("starts") != mine["starts"]:
+        return  # this very process, which has started again in its place
     alive: bool | None
     if not owner:
         alive = False
@@ -89,7 +93,11 @@ def _refuse_if_alive(owner: dict[str, Any], mine: dict[str, Any], path: Path) ->
 
 
 def _describe_self() -> dict[str, Any]:
-    return {**describe_process(), "job_id": os.environ.get("SLURM_JOB_ID")}
+    return {
+        **describe_process(),
+        "starts": os.environ.get(STARTS, "0"),
+        "job_id": os.environ.get("SLURM_JOB_ID"),
+    }
 
 
 def _read(path: Path) -> dict[str, Any]:

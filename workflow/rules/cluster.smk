@@ -35,14 +35,15 @@ def begin() -> None:
             check_orphans(RUNS)
         if workflow.executor_plugin.name == "slurm":
             check_memory_of_jobs(workflow.executor_settings.init_seconds_before_status_checks)
-            check_jobs((job for job in workflow.dag.get_jobs_or_groups() if is_needed(job)), RUNS)
+            check_jobs(list_submissions(), RUNS)
     except ValueError as error:
         raise SystemExit(f"Error: {error}") from None
 
 
-def is_needed(job) -> bool:
-    """Groups hold nothing but what must run."""
-    return job.is_group() or workflow.dag.needrun(job)
+def list_submissions() -> list:
+    """What Snakemake will submit: groups of jobs, and jobs of no group. (Its own list stumbles over groups' done jobs.)"""
+    groups = workflow.dag._group
+    return list({id(one): one for one in (groups.get(job, job) for job in workflow.dag.needrun_jobs())}.values())
 
 
 def hand_on_sigterm() -> None:
