@@ -177,6 +177,7 @@ def _speak(flow: Flow, targets: frozenset[str]) -> None:
 
 
 def _write(flow: Flow, folder: Path) -> None:
+    write_text_if_changed(folder / "upkeep.json", to_json(flow.root.upkeep) + "\n")
     write_json_if_changed(folder / "runs.json", {one.key: asdict(one) for one in flow.planned.values()})
     for (stage, name), config in flow.configs().items():
         write_stage(folder / "stages", stage, config, name)

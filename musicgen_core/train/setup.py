@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.distributed.tensor import DTensor
 
-from musicgen_core import __version__
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.sampling import normalise_mix
 from musicgen_core.config.training import TrainingConfig
@@ -30,10 +27,13 @@ from musicgen_core.train.extend import take_over
 from musicgen_core.train.fit import Fit
 from musicgen_core.train.freeze import freeze
 from musicgen_core.train.initial import describe_initial, load_initial
+from musicgen_core.train.meter import Meter
 from musicgen_core.train.metrics import History
 from musicgen_core.train.optim import build_optimizer, list_warnings
+from musicgen_core.train.origin import digest_code, versions
 from musicgen_core.train.pace import Pace
 from musicgen_core.train.parallel import distribute, is_sharded
+from musicgen_core.train.passes import Passes
 from musicgen_core.train.ranks import Refused, World
 from musicgen_core.train.schedule import learning_rate
 from musicgen_core.train.step import NonFiniteError, Objective
@@ -96,6 +96,8 @@ class Run:
     history: History | None
     """On the first process only."""
 
+    meter: Meter
+    passes: Passes
     pace: Pace
     step: int
     """Finished steps."""
@@ -162,7 +164,7 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     with TokenBatches(dataset) as batches:
         if loaded:
             batches.load_state_dict(loaded["data"])
-        history = History(job.run_dir, step) if world.first else None
+        history = History(job.run_dir, step, job.upkeep.sinks) if world.first else None
         run = Run(
             world=world,
             training=t,
@@ -176,6 +178,8 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
             batches=batches,
             checkpoints=checkpoints,
             history=history,
+            meter=Meter(objective, model, t, world.device),
+            passes=Passes(tracks.total_sec, t.segment_sec, t.batch_size, loaded.get("epoch") if loaded else None),
             pace=Pace(loaded["seconds"] if loaded else 0.0),
             step=step,
             first_step=step,
@@ -196,16 +200,6 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
                 checkpoints.writer.close()
             if history:
                 history.close()
-
-
-def versions() -> dict[str, str]:
-    """Of what numbers may depend on."""
-    return {
-        "musicgen_core": __version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 def _check(job: TrainJob, world: World, segment_frames: int) -> None:
@@ -266,18 +260,19 @@ def _write_config(job: TrainJob) -> None:
         parent = job.continue_from or job.extend_from
         init = job.config.training.init_from
         origin["init_from"] = describe_initial(init, job.init_from, job.init_digest, parent)
+    code = digest_code()
     now = json.loads(json.dumps({**asdict(job.config), **origin, "digests": digests}))
     if begun:
         before = json.loads(path.read_text(encoding="utf-8"))
         now["init_from"] = before.get("init_from")
-        if before.pop("versions") != versions():
-            say("train: note: other package versions than at the start of this run; the numbers may differ slightly")
+        if before.pop("versions") != versions() or before.pop("code", code) != code:
+            say("train: note: other code or package versions than when this run began; numbers may differ slightly")
         if differences := [text for text in _differences(before, now) if not text.startswith("training.init_from.")]:
             raise Refused(
                 f"{job.run_dir} holds checkpoints of another run: {'; '.join(differences[:5])}; "
                 "give the old values, or another run directory"
             )
-    write_json(path, {**now, "versions": versions()})
+    write_json(path, {**now, "versions": versions(), "code": code})
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
