@@ -54,7 +54,7 @@ def test_what_was_never_trained_is_trained_first(tmp_path: Path, codec: Path) ->
     done = project.dry_run("train")
     folders = {str(run["key"]): str(run["folder"]) for run in project.planned_runs().values()}
     assert done.counts["train_run"] == 3
-    blocks = re.findall(r"^localrule train_run:\n((?:    .*\n)+)", done.text, re.MULTILINE)
+    blocks = re.findall(r"^(?:local)?rule train_run:\n((?:    .*\n)+)", done.text, re.MULTILINE)
     inputs = {re.search(r"wildcards: run=(\S+)", block)[1]: block.split("    output:")[0] for block in blocks}  # type: ignore[index]
     assert f"{folders['base@4']}/DONE" in inputs[folders["base"]]
     assert f"{folders['base']}/DONE" in inputs[folders["tuned"]]
