@@ -26,6 +26,8 @@ def test_memory_follows_the_micro_batch_and_the_shards(codec_spec: CodecSpec) ->
     run = make_run(model={"size": "small"}, training={"batch_size": 16})
     whole = estimate_memory(run, codec_spec)
     assert whole.state == 20 * whole.num_parameters
+    lion = make_run(model={"size": "small"}, training={"optimizer": {"kind": "lion"}})
+    assert estimate_memory(lion, codec_spec).state == 16 * whole.num_parameters
     small = estimate_memory(replace(run, training=replace(run.training, micro_batch_size=4)), codec_spec)
     assert (small.activations * 4, small.logits * 4, small.state) == (whole.activations, whole.logits, whole.state)
     shared = estimate_memory(run, codec_spec, num_processes=4)
