@@ -82,9 +82,9 @@ def amend(
 ) -> tuple[CorpusPlan, int, dict[str, list[str]]] | None:
     """Amend the plan in `folder`, which must be as `former` knows it, to the files of now.
 
-    Returns the plan, and the snapshot's `spare` and `aside`; None, with nothing changed but the cache, where a scan of
-    all files is needed: many changes, a table of captions whose rows may fit other files now, copies of other files, a
-    split that may run short.
+    Returns the plan, and the snapshot's `spare` and `aside`. None where a scan of all files is needed, which then
+    writes all files of the plan: many changes, a table of captions whose rows may fit other files now, copies of other
+    files, a split that may run short.
     """
     try:
         if digest_file(folder / FILES) != former.files:
@@ -234,8 +234,8 @@ def _write_buckets(folder: Path, buckets: dict[str, str], edits: Edits) -> dict[
         if bucket in buckets:
             paths = json.loads((folder / "locations" / f"{bucket}.json").read_text(encoding="utf-8"))
         for track in edits.tracks_left:
-            if track.bucket == bucket:
-                del paths[track.track]
+            if track.bucket == bucket and paths.pop(track.track, None) is None:
+                raise NeedsScan  # altered by hand
         paths |= {track.track: track.path for track in edits.tracks_came if track.bucket == bucket}
         digests.pop(bucket, None)
         if paths:

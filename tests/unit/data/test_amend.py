@@ -13,8 +13,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musicgen_core import native
 from musicgen_core.config.data import CorpusConfig, DataConfig
 from musicgen_core.config.root import ScanStageConfig
+from musicgen_core.data import inventory
 from musicgen_core.data.plan import Plan
 from musicgen_core.stages import scan as stage
 
@@ -179,6 +181,47 @@ def test_with_a_table_only_a_change_that_moves_no_row_is_amended(
     make_clip(music / "99.wav", 78)
     (music / "07.json").unlink()
     assert_equals_a_scan(music, results, plan(music, results, captions), captions)
+
+
+def test_only_files_that_changed_are_read(project: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    music, results = project
+    read: list[str] = []
+    hash_files = native.hash_files
+    monkeypatch.setattr(native, "hash_files", lambda paths: read.extend(p.name for p in paths) or hash_files(paths))
+    assert plan(music, results) == plan(music, results)
+    assert read == []
+    (music / "07.wav").touch()
+    make_clip(music / "new.wav", 99)
+    plan(music, results)
+    assert sorted(read) == ["07.wav", "new.wav"]
+    read.clear()
+    for path in music.glob("0*.wav"):
+        path.touch()
+    plan(music, results)
+    assert sorted(read) == [f"{number:02d}.wav" for number in range(10)], "many changes are no amendment"
+
+
+def test_a_first_plan_that_is_broken_off_keeps_what_it_read(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    hash_files = native.hash_files
+
+    def read_some(paths: list[Path]) -> list[tuple[str | None, str | None]]:
+        if len(read) == 16:
+            raise KeyboardInterrupt
+        read.extend(path.name for path in paths)
+        return hash_files(paths)
+
+    monkeypatch.setattr(inventory, "CHUNK_FILES", 8)
+    monkeypatch.setattr(native, "hash_files", read_some)
+    with pytest.raises(KeyboardInterrupt):
+        plan(corpus, tmp_path / "results")
+    broken_off = set(read)
+    monkeypatch.setattr(native, "hash_files", lambda paths: read.extend(p.name for p in paths) or hash_files(paths))
+    plan(corpus, tmp_path / "results")
+    assert len(read) == len(set(read)), "a file was read twice"
+    assert len(broken_off) == 16
 
 
 def test_a_plan_whose_list_was_damaged_is_made_anew(project: tuple[Path, Path]) -> None:
