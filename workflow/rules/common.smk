@@ -12,6 +12,7 @@ from musicgen_core.config.load import parse_config, to_json
 from musicgen_core.flow.resolve import read_flow, resolve
 from musicgen_core.stages import STAGES
 from musicgen_core.util.log import say
+from musicgen_core.util.one_line import one_line
 
 # `musicgen` is found beside the Python that runs Snakemake, also where the environment is not activated.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -36,8 +37,7 @@ try:
         FLOW = read_flow(parse_config(config))
 except (ValueError, OSError) as error:
     # one line for the user: a WorkflowError would add this file's own lines to it
-    named = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
-    raise SystemExit(f"Error: {named}") from None
+    raise SystemExit(f"Error: {one_line(error)}") from None
 
 PLAN = FLOW.plan
 RUNS = FLOW.runs
