@@ -1,0 +1,90 @@
+"""The loss before the first step, codebook by codebook.
+
+A fresh model must know nothing: cross-entropy of logits that are independent normal numbers of variance v is about
+ln(card) + v / 2 nats (E[ln sum exp] of normals, minus a mean of zero), and MusicGen's heads start with v near 1, since
+they read normalised states with weights of variance 1 / width. AudioCraft's own initialisation starts at 8.1 to 8.2 for a
+card of 2048, where ln(card) is 7.62. A pretrained model must know something: if its loss is near ln(card), its codes,
+codebooks or pattern are not those it was trained with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from musicgen_core.lm.initialize import initialize
+from musicgen_core.lm.model import LanguageModel, build_model
+from musicgen_core.lm.weights import load_state
+from musicgen_core.preflight.finding import Finding
+from musicgen_core.preflight.material import Material
+from musicgen_core.preflight.trial import CPU_PARAMETERS, Trial, measure_loss
+from musicgen_core.train.checkpoint import load_best_weights
+
+LOWEST, HIGHEST = -0.05, 1.5
+"""Of a fresh model's loss above ln(card), nats."""
+
+
+def check_first_loss(material: Material, trial: Trial, device: torch.device) -> Finding:
+    """Of the run's own model: fresh, or with the weights that it starts from."""
+    model, note = _build(material, trial, device)
+    start = material.planned.continues
+    if start is not None:
+        weights, best = load_best_weights(material.runs_dir / start)
+        load_state(model, weights, start)
+        loss_K, _ = measure_loss(material, model, device)
+        return judge_start(loss_K, trial.entropy_K, material.spec.card, f"{start}, step {best['step']}")
+    loss_K, _ = measure_loss(material, model, device)
+    return judge_fresh(loss_K, material.spec.card, note)
+
+
+def judge_fresh(loss_K: Sequence[float] | np.ndarray, card: int, note: str = "") -> Finding:
+    """Of a model with initial weights."""
+    uniform = float(np.log(card))
+    above_K = np.asarray(loss_K) - uniform
+    text = f"loss by codebook {_list(loss_K)}, ln(card {card}) = {uniform:.3f}{note}"
+    figures = {"loss_per_codebook": np.asarray(loss_K).tolist(), "ln_card": uniform}
+    if np.all((above_K > LOWEST) & (above_K < HIGHEST)):
+        return Finding(check="first loss", level="ok", text=f"{text}: as a fresh model should", figures=figures)
+    return Finding(
+        check="first loss",
+        level="problem",
+        text=f"a fresh model starts outside {uniform + LOWEST:.2f} to {uniform + HIGHEST:.2f}: {text}",
+        remedy="look at the model's keys (dim, num_heads); codes that are nearly constant also do this, see `silence`",
+        figures=figures,
+    )
+
+
+def judge_start(loss_K: np.ndarray, entropy_K: np.ndarray, card: int, source: str) -> Finding:
+    """Of a model with trained weights: below ln(card) clearly, and below what codes alone tell."""
+    uniform = float(np.log(card))
+    text = f"loss by codebook {_list(loss_K)} with the weights of {source}; ln(card {card}) = {uniform:.3f}"
+    figures = {"loss_per_codebook": loss_K.tolist(), "ln_card": uniform, "batch_entropy": entropy_K.tolist()}
+    bad = [k for k, loss in enumerate(loss_K) if not loss < uniform - 0.1]
+    if bad:
+        return Finding(
+            check="first loss",
+            level="problem",
+            text=f"swapped codebooks or other codes: trained weights know nothing of codebook(s) "
+            f"{', '.join(map(str, bad))}: {text}",
+            remedy="use the codec, the order of codebooks and the pattern that these weights were trained with",
+            figures=figures,
+        )
+    return Finding(check="first loss", level="ok", text=text, figures=figures)
+
+
+def _build(material: Material, trial: Trial, device: torch.device) -> tuple[LanguageModel, str]:
+    """The run's own model, or the trial's where that is too large for this machine."""
+    run, note = material.run, ""
+    config = run.model
+    probe = build_model(config, run.conditioner, material.spec, "meta")
+    if device.type == "cpu" and sum(p.numel() for p in probe.parameters()) > CPU_PARAMETERS:
+        config, note = trial.model, " (of a tiny model: the run's own is too large for this machine)"
+    model = build_model(config, run.conditioner, material.spec, device)
+    initialize(model, run.seed)
+    return model, note
+
+
+def _list(loss_K: Sequence[float] | np.ndarray) -> str:
+    return " ".join(f"{loss:.3f}" for loss in loss_K)
