@@ -1,11 +1,11 @@
 """Do the captions belong to the music? A cheap classifier is asked whether codes tell a track's words.
 
 Each track is described by how often each code occurs in it (square roots of frequencies, so that distances are
-Hellinger's), and by which words its caption has. A ridge regression predicts the words of each track from all the others:
+Hellinger's), and by which words its caption has. A ridge regression predicts the words of each track from all others:
 leave-one-out predictions have a closed form (Allen 1974, PRESS: with hat matrix H, (HY - diag(H) Y) / (1 - diag(H))).
-The score is the mean correlation of predictions and truth over the words. Exchanging the captions among tracks says what
-chance gives (a permutation test, as in Phipson & Smyth 2010: p = (1 + larger) / (1 + draws)). If the captions fail, they
-are tried shifted by a few rows in the order of paths and of the table: a lost or doubled row of a table does that.
+The score is the mean correlation of predictions and truth over the words. Exchanging the captions among tracks says
+what chance gives (a permutation test; p = (1 + as large) / (1 + draws), Phipson & Smyth 2010). If the captions fail,
+they are tried shifted by a few rows in the order of paths: a lost or doubled row of a table does that.
 
 Legend: G tracks, W words, K codebooks, C card.
 """

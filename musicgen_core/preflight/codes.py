@@ -1,7 +1,7 @@
 """Are the stored codes what this codec makes of this audio, codebook by codebook?
 
-A few tracks are encoded again. In a sound corpus nearly all codes agree; where they do not, the share of stored codes of
-codebook i that equal new codes of codebook j says whether codebooks were exchanged, and encoding the file as if its
+A few tracks are encoded again. In a sound corpus nearly all codes agree; where they do not, the share of stored codes
+of codebook i that equal new codes of codebook j says whether codebooks were exchanged, and encoding the file as if its
 samples were at the codec's rate says whether it was tokenised without resampling.
 
 Legend: K codebooks, T frames, C channels, N samples.

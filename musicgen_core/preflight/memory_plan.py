@@ -1,9 +1,9 @@
-"""Which setting fits which GPU, by the formula of flow/memory.py; and that formula against what can be measured here."""
+"""Which setting fits which GPU, by the formula of flow/memory.py; and that formula against what is measured here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,9 +12,7 @@ from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import build_model
 from musicgen_core.preflight.finding import Finding
 from musicgen_core.preflight.material import Material
-from musicgen_core.preflight.trial import Trial, draw_batch
-from musicgen_core.train.ema import Ema
-from musicgen_core.train.optim import build_optimizer
+from musicgen_core.preflight.trial import Trial
 from musicgen_core.train.parallel import distribute
 from musicgen_core.train.step import Objective, autocast
 
@@ -60,7 +58,7 @@ def check_memory(material: Material, trial: Trial, rows: Sequence[PlanRow], cond
     measured, expected = _measure(material, trial)
     ratio = expected / measured
     text = (
-        f"one GPU needs {memory.total / 2**30:.2f} GiB as configured ({describe(memory)}); "
+        f"one GPU needs {_size(memory.total)} as configured ({describe(memory)}); "
         f"{_first_that_fits(rows)}; what autograd saves here is {measured / 1e6:.1f} MB, the formula says "
         f"{expected / 1e6:.1f} MB"
     )
@@ -90,7 +88,7 @@ PARTS = ("weights", "gradients", "moments", "average", "frozen", "copies", "acti
 
 
 def describe(memory: Memory) -> str:
-    return ", ".join(f"{name} {size / 2**30:.2f}" for name in PARTS if (size := getattr(memory, name)))
+    return ", ".join(f"{name} {_size(size)}" for name in PARTS if (size := getattr(memory, name)))
 
 
 def to_table(rows: Sequence[PlanRow]) -> list[str]:
@@ -101,10 +99,15 @@ def to_table(rows: Sequence[PlanRow]) -> list[str]:
     return lines
 
 
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.2f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.0f} MiB"
+
+
 def _brief(setting: Setting | None) -> str:
     if setting is None:
         return "-"
-    return f"{setting.micro_batch_size}{' ckpt' if setting.activation_checkpointing else ''} ({setting.memory.total / 2**30:.1f} GiB)"
+    checkpointing = " ckpt" if setting.activation_checkpointing else ""
+    return f"{setting.micro_batch_size}{checkpointing} ({setting.memory.total / 2**30:.1f} GiB)"
 
 
 def _first_that_fits(rows: Sequence[PlanRow]) -> str:
@@ -133,8 +136,6 @@ def _here() -> dict[str, float]:
 def _measure(material: Material, trial: Trial) -> tuple[int, int]:
     """(bytes that autograd saves of one sample's forward pass and loss, the same by the formula), of the trial's model
     under the run's precision and checkpointing."""
-    from dataclasses import replace
-
     run = replace(
         material.run,
         model=trial.model,

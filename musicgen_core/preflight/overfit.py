@@ -51,10 +51,10 @@ def check_overfit(trial: Trial) -> Finding:
         if losses[-1] < BELOW * entropy:
             break
     low, steps = (float(np.nanmin(losses)) if np.isfinite(losses).any() else math.inf), len(losses)
-    model = "a tiny model, standing in for the run's own, " if trial.stand_in else "the model "
+    model = "a tiny model in place of the run's own" if trial.stand_in else "the model"
     what = (
-        f"{model}fell from {losses[0]:.2f} to {low:.2f} nats in {steps} steps on one batch of {len(trial.batch.tracks)} "
-        f"segments of {trial.num_frames} frames, whose codes alone have {entropy:.2f}"
+        f"{model} fell from {losses[0]:.2f} to {low:.2f} nats in {steps} steps on one batch of "
+        f"{len(trial.batch.tracks)} segments of {trial.num_frames} frames, whose codes alone have {entropy:.2f}"
     )
     figures = {"losses": losses, "entropy": entropy, "stand_in": trial.stand_in}
     if low < BELOW * entropy:
@@ -103,8 +103,8 @@ def judge_range(found: Mapping[float, Range]) -> Finding:
         return Finding(
             check="learning rate",
             level="warning",
-            text=f"learning rate low: at {own.learning_rate:.3g} the loss falls by {own.fall:.2f} nats in {RANGE_STEPS} "
-            f"steps, at {fastest.learning_rate:.3g} by {fastest.fall:.2f} ({table})",
+            text=f"learning rate low: at {own.learning_rate:.3g} the loss falls by {own.fall:.2f} nats in "
+            f"{RANGE_STEPS} steps, at {fastest.learning_rate:.3g} by {fastest.fall:.2f} ({table})",
             remedy="fine for trained weights; from scratch raise training.learning_rate",
             figures=figures,
         )

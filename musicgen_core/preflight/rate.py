@@ -1,10 +1,10 @@
 """Is the music as fast as it should be? A wrong sample rate changes lengths, or it disagrees with the file.
 
-Two things are looked at. Of every track: do the codes last as long as the prepared audio, and that as long as the file?
-Of a few files: does a second reader (libsndfile) see the same rate, does a WAV header agree with itself (bytes per
-second = rate x bytes per sample: Multimedia Programming Interface 1.0, IBM and Microsoft 1991), and is the prepared
-audio what the file gives today? A file whose whole header was written for another rate, and which is the only witness of its
-speed, cannot be told from music that was recorded so; `tuning.py` looks for a trace in the pitch.
+Two things are looked at. Of every track: do the codes last as long as the prepared audio, and that as long as the
+file? Of a few files: does a second reader (libsndfile) see the same rate, does a WAV header agree with itself (bytes
+per second = rate x bytes per sample: Multimedia Programming Interface 1.0, IBM and Microsoft 1991), and is the prepared
+audio what the file gives today? A file whose whole header was written for another rate, and which is the only witness
+of its speed, cannot be told from music that was recorded so; `tuning.py` looks for a trace in the pitch.
 """
 
 from __future__ import annotations

@@ -146,8 +146,9 @@ def draw_batch(material: Material, model: ModelConfig, batch_size: int, frames: 
 
 
 @torch.no_grad()
-def measure_loss(material: Material, model: LanguageModel, device: torch.device) -> tuple[np.ndarray, int]:
-    """(loss of each codebook, codes) of a model on the run's first samples, as validation measures it."""
+def measure_loss(material: Material, model: LanguageModel, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """(loss, root of the sum of squared shares of the codes) of each codebook on the run's first samples, as validation
+    measures it."""
     frames = count_segment_frames(material.run.training.segment_sec, material.spec)
     size = min(MAX_BATCH, material.run.training.batch_size)
     while (
@@ -158,7 +159,9 @@ def measure_loss(material: Material, model: LanguageModel, device: torch.device)
     world = World(0, 1, device, None)
     pattern = model.pattern(frames)
     loss_K = validate(Objective(model), [batch], pattern, world, material.run.training)
-    return loss_K, int(batch.mask_BT.sum())
+    codes = [batch.codes_BKT[:, k][batch.mask_BT].numpy() for k in range(len(loss_K))]
+    shares = [np.bincount(codes_N, minlength=material.spec.card) / max(1, len(codes_N)) for codes_N in codes]
+    return loss_K, np.sqrt(np.square(shares).sum(axis=1))
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """A trace of a wrong sample rate in the pitch: is the music tuned to A = 440 Hz?
 
-Files of 44.1 kHz taken for 48 kHz, or the reverse, sound 147 cents off, which is 47 cents between two keys of a piano;
-so do 32 and 44.1 kHz. (A factor of 2, 1.5 or 3 is a musical interval and leaves no trace.) Peaks of the spectrum vote
-with their power for their distance from equal temperament; the vote is a mean on the circle of 100 cents, and its length
-says how much the peaks agree.
+Files of 44.1 kHz taken for 48 kHz, or the reverse, sound 147 cents off, which is 47 cents between two keys of a
+piano; so are 32 and 44.1 kHz, nearly. (A factor of 2, 1.5 or 3 is a musical interval and leaves no trace.) Peaks of the
+spectrum vote with their power for their distance from equal temperament; the vote is a mean on the circle of 100 cents,
+and its length says how much the peaks agree.
 
 Legend: C channels, N samples, F frequencies, T frames.
 """

@@ -59,8 +59,8 @@ def check_captions(material: Material, model: LanguageModel) -> tuple[Finding, l
     }
     unit = "tokens" if isinstance(model.conditioner, T5Conditioner) else "words"
     text = (
-        f"{len(rows)} captions, {different} different, {empty} empty; {sum(map(len, rows)) / len(rows):.1f} {unit} each, "
-        f"{figures['longest']} at most, {cut} cut at {limit}; {of_what} {unknown:.1%}"
+        f"{len(rows)} captions, {different} different, {empty} empty; {sum(map(len, rows)) / len(rows):.1f} {unit} "
+        f"each, {figures['longest']} at most, {cut} cut at {limit}; {of_what} {unknown:.1%}"
     )
     faults = _faults(len(rows), empty, cut, count, unknown, limit, unit, figures["prompt_words_unknown"])
     finding = Finding(

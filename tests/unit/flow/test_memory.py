@@ -1,4 +1,4 @@
-"""Parameters are counted exactly; state to the byte; activations as autograd saves them; the first setting that fits."""
+"""Parameters are counted exactly, state to the byte, activations as autograd saves them; and what fits."""
 
 from contextlib import nullcontext
 from dataclasses import replace
