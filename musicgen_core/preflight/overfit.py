@@ -17,24 +17,28 @@ from musicgen_core.preflight.finding import Finding
 from musicgen_core.preflight.trial import Trial
 from musicgen_core.util.log import progress
 
-BELOW = 0.9
+BELOW = 0.8
 """Of the batch's entropy: a loss below this share of it is memory, not counting."""
 
 MAX_STEPS, RANGE_STEPS = 200, 30
 FACTORS = (0.01, 0.1, 1.0, 10.0)
-HALF = 0.5
-"""Of the best fall among lower rates, below which a rate is too high."""
+RISE = 0.5
+"""Nats above its start that the loss may climb on the way."""
 
-SLOW = 0.1
-"""Of the best fall among higher rates, below which a rate is too low."""
+BETTER = 0.75
+"""A lower rate that ends below this share of the run's own loss is better by far."""
+
+SLOW = 0.25
+"""Of the best fall among higher rates, below which a rate is low: where the fall just follows the rate it is 0.1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Loss before and after RANGE_STEPS steps at one rate; `after` is infinite where training diverged."""
+    """Loss on the batch over RANGE_STEPS steps at one rate; infinite where training diverged."""
 
     learning_rate: float
     before: float
+    highest: float
     after: float
 
     @property
@@ -74,30 +78,33 @@ def check_learning_rate(trial: Trial) -> Finding:
     found = {}
     for factor in progress(FACTORS, "learning rates", len(FACTORS)):
         losses = [float(loss_K.mean()) for loss_K in trial.train(factor * rate, RANGE_STEPS)]
-        found[factor] = Range(
-            learning_rate=factor * rate, before=losses[0], after=losses[-1] if math.isfinite(losses[-1]) else math.inf
-        )
-    return judge_range(found)
+        sane = [loss if math.isfinite(loss) else math.inf for loss in losses]
+        found[factor] = Range(learning_rate=factor * rate, before=sane[0], highest=max(sane), after=sane[-1])
+    return judge_range(found, float(trial.entropy_K.mean()))
 
 
-def judge_range(found: Mapping[float, Range]) -> Finding:
-    """`found` by multiple of the run's rate; 1.0 is among them."""
+def judge_range(found: Mapping[float, Range], entropy: float) -> Finding:
+    """`found` by multiple of the run's rate, 1.0 is among them; `entropy` of the batch's codes in nats.
+
+    Far too high is a rate at which the loss climbs above its start, or ends at what counting codes gives, although a
+    lower rate gets far below it.
+    """
     own = found[1.0]
-    table = ", ".join(f"{one.learning_rate:.1g}: {one.before:.2f} -> {one.after:.2f}" for one in found.values())
-    figures = {"ranges": [(one.learning_rate, one.before, one.after) for one in found.values()]}
-    lower = [one for factor, one in found.items() if factor < 1]
-    higher = [one for factor, one in found.items() if factor > 1]
-    best = max(lower, key=lambda one: one.fall)
-    if own.fall < HALF * best.fall or own.fall <= 0:
-        state = "the training diverges" if own.fall <= 0 else f"the loss falls by {own.fall:.2f} only"
+    table = ", ".join(f"{one.learning_rate:.1g}: {one.before:.2f} to {one.after:.2f}" for one in found.values())
+    figures = {"ranges": [vars(one) for one in found.values()], "entropy": entropy}
+    best = min((one for factor, one in found.items() if factor < 1), key=lambda one: one.after)
+    climbs, beaten = own.highest > own.before + RISE, best.after < BETTER * own.after
+    if climbs or beaten:
+        state = f"the loss climbs to {own.highest:.2f}" if climbs else f"the loss ends at {own.after:.2f}"
         return Finding(
             check="learning rate",
-            level="problem",
-            text=f"learning rate too high: at {own.learning_rate:.3g} {state}, at {best.learning_rate:.3g} it falls by "
-            f"{best.fall:.2f} nats in {RANGE_STEPS} steps ({table})",
+            level="problem" if climbs or own.after > BELOW * entropy else "warning",
+            text=f"learning rate too high: at {own.learning_rate:.3g} {state}, at {best.learning_rate:.3g} it ends at "
+            f"{best.after:.2f} nats after {RANGE_STEPS} steps ({table})",
             remedy=f"set training.learning_rate near {best.learning_rate:.1g}",
             figures=figures,
         )
+    higher = [one for factor, one in found.items() if factor > 1]
     fastest = max(higher, key=lambda one: one.fall)
     if own.fall < SLOW * fastest.fall:
         return Finding(
@@ -111,6 +118,6 @@ def judge_range(found: Mapping[float, Range]) -> Finding:
     return Finding(
         check="learning rate",
         level="ok",
-        text=f"{own.learning_rate:.3g} is sane (rate: loss before -> after {RANGE_STEPS} steps; {table})",
+        text=f"{own.learning_rate:.3g} is sane (loss by rate, before and after {RANGE_STEPS} steps: {table})",
         figures=figures,
     )

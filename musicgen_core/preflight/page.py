@@ -15,6 +15,9 @@ from musicgen_core.preflight.memory_plan import PROCESSES, PlanRow
 from musicgen_core.preflight.trip import Excerpt
 from musicgen_core.preflight.words import SeenRow
 
+LEVELS = ("problem", "warning", "ok")
+"""The order in which a reader wants them."""
+
 HERE = Path(__file__).parent / "templates"
 
 
@@ -40,8 +43,8 @@ def render_page(
     return environment.get_template("preflight.html").render(
         name=name,
         folder=folder,
-        findings=findings,
-        counts={level: sum(one.level == level for one in findings) for level in ("problem", "warning", "ok")},
+        findings=sorted(findings, key=lambda one: LEVELS.index(one.level)),
+        counts={level: sum(one.level == level for one in findings) for level in LEVELS},
         moods={"ok": "good", "warning": "mixed", "problem": "bad"},
         clips=list(zip(excerpts, players[::2], players[1::2], strict=True)),
         rows=rows,

@@ -121,7 +121,8 @@ def test_memory_follows_the_micro_batch_and_the_shards(codec_spec: CodecSpec) ->
     whole = estimate_memory(run, codec_spec)
     assert whole.state == 20 * whole.num_parameters
     small = estimate_memory(replace(run, training=replace(run.training, micro_batch_size=4)), codec_spec)
-    assert (small.activations * 4, small.logits * 4, small.state) == (whole.activations, whole.logits, whole.state)
+    assert small.activations * 4 == pytest.approx(whole.activations, rel=1e-3)
+    assert (small.logits * 4, small.state) == (whole.logits, whole.state)
     shared = estimate_memory(run, codec_spec, num_processes=4)
     assert shared.state * 4 == pytest.approx(whole.state)
     saved = estimate_memory(replace(run, training=replace(run.training, activation_checkpointing=True)), codec_spec)
@@ -130,16 +131,16 @@ def test_memory_follows_the_micro_batch_and_the_shards(codec_spec: CodecSpec) ->
 
 def test_a_small_gpu_gets_smaller_micro_batches_then_checkpointing_then_nothing(codec_spec: CodecSpec) -> None:
     run = make_run(model={"size": "small"}, training={"batch_size": 12, "segment_sec": 30.0, "precision": "bf16"})
-    found = [fit(run, codec_spec, gib * 2**30, 1) for gib in (640, 80, 24, 13, 8)]
+    found = [fit(run, codec_spec, gib * 2**30, 1) for gib in (640, 24, 13, 11, 8)]
     assert [(one.micro_batch_size, one.activation_checkpointing) if one else None for one in found] == [
         (12, False),
-        (12, False),
-        (3, False),
+        (6, False),
         (1, False),
+        (4, True),
         None,
     ]
     assert found[3] is not None
-    assert found[3].memory.total <= 0.95 * 12 * 2**30
+    assert found[3].memory.total <= 0.95 * 10 * 2**30
     sharded = fit(run, codec_spec, 8 * 2**30, 4)
     assert sharded is not None
     assert sharded.num_processes == 4

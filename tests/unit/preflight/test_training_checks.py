@@ -53,7 +53,7 @@ def test_trained_weights_that_know_nothing_are_named() -> None:
 def test_one_batch_is_learnt_by_heart(trial: Trial) -> None:
     finding = check_overfit(trial)
     assert finding.level == "ok"
-    assert finding.figures["losses"][-1] < 0.9 * finding.figures["entropy"]
+    assert finding.figures["losses"][-1] < 0.8 * finding.figures["entropy"]
     again = check_overfit(trial)
     assert again.figures["losses"] == finding.figures["losses"]
 
@@ -72,18 +72,26 @@ def test_a_learning_rate_100_times_too_high_is_named(sound: Material) -> None:
 
 def test_a_learning_rate_that_learns_nothing_is_named(sound: Material) -> None:
     trial = open_trial(with_training(sound, learning_rate=1e-6), CPU)
-    assert check_overfit(replace(trial, entropy_K=np.full(4, 3.0))).level == "problem"
-    finding = check_learning_rate(open_trial(with_training(sound, learning_rate=3e-5), CPU))
-    assert finding.level == "warning"
+    assert check_overfit(trial).level == "problem"
+    finding = check_learning_rate(open_trial(with_training(sound, learning_rate=1e-5), CPU))
+    assert (finding.level, finding.text.startswith("learning rate low: at 1e-05 ")) == ("warning", True)
 
 
 def test_a_rate_that_diverges_is_named() -> None:
-    def one(rate: float, after: float) -> Range:
-        return Range(learning_rate=rate, before=6.0, after=after)
+    def one(rate: float, highest: float, after: float) -> Range:
+        return Range(learning_rate=rate, before=6.0, highest=highest, after=after)
 
-    finding = judge_range({0.01: one(1e-3, 4.0), 0.1: one(1e-2, 5.0), 1.0: one(0.1, float("inf")), 10.0: one(1, 9.0)})
-    assert (finding.level, "the training diverges" in finding.text) == ("problem", True)
-    assert finding.remedy == "set training.learning_rate near 0.001"
+    low, high = {0.01: one(1e-3, 6.0, 2.0), 0.1: one(1e-2, 6.0, 3.0)}, {10.0: one(1.0, 90.0, 9.0)}
+    for own, level, message in (
+        (one(0.1, float("inf"), float("inf")), "problem", "the loss climbs to inf"),
+        (one(0.1, 9.0, 3.5), "problem", "the loss climbs to 9.00"),
+        (one(0.1, 6.0, 3.9), "problem", "the loss ends at 3.90"),
+        (one(0.1, 6.0, 2.9), "warning", "the loss ends at 2.90"),
+        (one(0.1, 6.2, 1.5), "ok", "0.1 is sane"),
+    ):
+        finding = judge_range({**low, 1.0: own, **high}, 4.0)
+        assert (finding.level, message in finding.text) == (level, True), finding.text
+        assert level == "ok" or finding.remedy == "set training.learning_rate near 0.001"
 
 
 def test_a_model_too_slow_for_this_machine_is_replaced(sound: Material) -> None:
@@ -107,10 +115,11 @@ def test_larger_gpus_fit_larger_micro_batches(sound: Material) -> None:
     material = with_training(sound, segment_sec=30.0, precision="bf16", batch_size=16)
     large = replace(material.run.model, size="medium", dim=None, num_heads=None, num_layers=None)
     rows = plan_rows(replace(material, run=replace(material.run, model=large)), 20)
-    alone = [row.settings[0].micro_batch_size if row.settings[0] else 0 for row in rows]
-    assert alone[0] == 0
-    assert alone == sorted(alone)
-    assert alone[-1] >= 4
+    alone = [row.settings[0] for row in rows]
+    assert alone[0] is None
+    plain = [one.micro_batch_size for one in alone if one is not None and not one.activation_checkpointing]
+    assert plain == sorted(plain)
+    assert plain[-1] >= 4
     assert isinstance(rows[0], PlanRow)
     assert rows[0].settings[3] is not None, "8 GPUs of 12 GB share the state"
 
