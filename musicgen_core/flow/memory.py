@@ -32,7 +32,8 @@ T5_WIDTH, T5_PARAMETERS = 768, 110_000_000
 """T5-base's encoder: width, and parameters (arXiv 1910.10683, 220 M with the decoder)."""
 
 FP32, BF16, INT64 = 4, 2, 8
-ADAMW_MOMENTS = 2
+MOMENTS = {"adamw": 2, "lion": 1, "dadapt_adam": 3}
+"""Numbers of optimizer state per weight; muon has 1 for the matrices of layers and 2 for everything else."""
 
 AVERAGING_BUCKET_BYTES = 64 * 2**20
 """Of gradients that unsharded processes sum at a time (train/parallel.py)."""
@@ -52,7 +53,7 @@ class Memory:
     weights: int
     gradients: int
     moments: int
-    """Of AdamW."""
+    """State of the optimizer."""
 
     average: int
     frozen: int
@@ -109,6 +110,7 @@ def estimate_memory(
     run: RunConfig, codec: CodecSpec, num_processes: int = 1, condition_length: int | None = None
 ) -> Memory:
     """Peak bytes on each of `num_processes` GPUs; with several, state is sharded over them (training.sharding full).
+    Weights that training.freeze leaves alone count as trained: on the safe side.
 
     `condition_length`: positions that cross-attention sees; None: as many as the text conditioner lets through.
     """
@@ -124,7 +126,7 @@ def estimate_memory(
         num_parameters=num_parameters,
         weights=FP32 * each,
         gradients=FP32 * each,
-        moments=ADAMW_MOMENTS * FP32 * each,
+        moments=FP32 * -(-_count_moments(run, counts) // shards),
         average=FP32 * each,
         frozen=frozen,
         copies=_count_copies(run, counts, num_processes, shards),
@@ -192,6 +194,13 @@ def _count(run: RunConfig, codec: CodecSpec) -> _Counts:
         root=embeddings + heads + 2 * dim + tables + projections + biases,
         root_matrices=heads + projections,
     )
+
+
+def _count_moments(run: RunConfig, counts: _Counts) -> int:
+    kind, layers = run.training.optimizer.kind, run.model.shape[2]
+    if kind == "muon":
+        return layers * (2 * counts.layer - counts.layer_matrices) + 2 * counts.root
+    return MOMENTS[kind] * (layers * counts.layer + counts.root)
 
 
 def _conditioners(run: RunConfig) -> list[tuple[int, int]]:

@@ -9,9 +9,12 @@ codebooks or pattern are not those it was trained with.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
+from musicgen_core.config.root import project_train
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import LanguageModel, build_model
 from musicgen_core.lm.weights import load_state
@@ -19,6 +22,8 @@ from musicgen_core.preflight.finding import Finding
 from musicgen_core.preflight.material import Material
 from musicgen_core.preflight.trial import CPU_PARAMETERS, Trial, measure_loss
 from musicgen_core.train.checkpoint import load_best_weights
+from musicgen_core.train.initial import load_initial
+from musicgen_core.train.ranks import World
 
 ABOVE = 0.5
 """Of a fresh model's loss above ln(card), nats."""
@@ -30,14 +35,47 @@ SLACK, DEVIATIONS = 0.4, 3.0
 def check_first_loss(material: Material, trial: Trial, device: torch.device) -> Finding:
     """Of the run's own model: fresh, or with the weights that it starts from."""
     model, note = _build(material, trial, device)
-    start = material.planned.continues
-    if start is not None:
-        weights, best = load_best_weights(material.runs_dir / start)
-        load_state(model, weights, start)
-        loss_K, _ = measure_loss(material, model, device)
-        return judge_start(loss_K, trial.entropy_K, material.spec.card, f"{start}, step {best['step']}")
-    loss_K, stray_K = measure_loss(material, model, device)
-    return judge_fresh(loss_K, stray_K, material.spec.card, note)
+    t, planned = material.run.training, material.planned
+    parent = planned.continues or planned.extends or planned.starts
+    if parent is None and t.init_from is None:
+        loss_K, stray_K = measure_loss(material, model, device)
+        return judge_fresh(loss_K, stray_K, material.spec.card, note)
+    if note:
+        return Finding(
+            check="first loss",
+            level="warning",
+            text="not measured: the model is too large for this machine's memory without a GPU",
+            remedy="run preflight where the training will run",
+        )
+    try:
+        source = _load_start(material, model, device)
+    except FileNotFoundError as error:
+        return Finding(
+            check="first loss",
+            level="warning",
+            text=f"the run that this one starts from is not trained yet ({error})",
+            remedy="train it first, then run preflight again",
+        )
+    loss_K, _ = measure_loss(material, model, device)
+    found = judge_start(loss_K, trial.entropy_K, material.spec.card, source)
+    random = t.init_from is not None and t.init_from.skip and not planned.continues and not planned.extends
+    return replace(found, level="warning") if random and found.level == "problem" else found
+
+
+def _load_start(material: Material, model: LanguageModel, device: torch.device) -> str:
+    """Fill the model with the weights that the run starts from -> what they are, in words."""
+    planned, run = material.planned, material.run
+    parent = planned.continues or planned.extends
+    if parent is not None:
+        weights, best = load_best_weights(material.runs_dir / parent)
+        load_state(model, weights, parent)
+        return f"{parent}, step {best['step']}"
+    folder = material.runs_dir / planned.starts if planned.starts else None
+    if folder is not None and not (folder / "checkpoints").is_dir():
+        raise FileNotFoundError(f"{folder}/checkpoints holds no best checkpoint")
+    load_initial(project_train(run, material.spec), folder, World(0, 1, device, None), model)
+    assert run.training.init_from is not None
+    return planned.starts or str(run.training.init_from.path)
 
 
 def judge_fresh(loss_K: np.ndarray, stray_K: np.ndarray, card: int, note: str = "") -> Finding:

@@ -122,12 +122,11 @@ def open_material(root: RootConfig, name: str | None, device: str) -> Material:
 
 
 def _choose(flow: Flow, name: str | None) -> tuple[RunConfig, PlannedRun]:
-    for folder, run in flow.runs.items():
-        if name is None or run.name == name:
-            return run, flow.planned[folder]
-    raise ValueError(
-        f"--run {name}: there is no such run; config.yaml has {', '.join(r.name for r in flow.runs.values())}"
-    )
+    for folder in flow.targets:
+        if name is None or flow.runs[folder].name == name:
+            return flow.runs[folder], flow.planned[folder]
+    names = ", ".join(flow.runs[folder].name for folder in flow.targets)
+    raise ValueError(f"--run {name}: there is no such run; config.yaml has {names}")
 
 
 def _read(manifests: Sequence[Path], splits: Sequence[str], seed: int) -> tuple[int, list[ManifestRecord]]:

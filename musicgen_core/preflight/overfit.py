@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from musicgen_core.config.optimization import DAdaptAdamConfig
 from musicgen_core.preflight.finding import Finding
 from musicgen_core.preflight.trial import Trial
+from musicgen_core.train.optim import list_warnings
 from musicgen_core.util.log import progress
 
 BELOW = 0.8
@@ -74,7 +76,15 @@ def check_overfit(trial: Trial) -> Finding:
 
 def check_learning_rate(trial: Trial) -> Finding:
     """Short trainings at the run's rate, below and above it."""
-    rate = trial.material.run.training.learning_rate
+    t = trial.material.run.training
+    rate = t.learning_rate
+    if isinstance(t.optimizer, DAdaptAdamConfig):
+        found_warnings = list_warnings(t)
+        return Finding(
+            check="learning rate",
+            level="warning" if found_warnings else "ok",
+            text="; ".join(found_warnings) or "dadapt_adam finds its own step size",
+        )
     found = {}
     for factor in progress(FACTORS, "learning rates", len(FACTORS)):
         losses = [float(loss_K.mean()) for loss_K in trial.train(factor * rate, RANGE_STEPS)]

@@ -25,6 +25,7 @@ from musicgen_core.lm.flops import count_flops
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import LanguageModel, build_model
 from musicgen_core.preflight.material import Material
+from musicgen_core.train.freeze import freeze
 from musicgen_core.train.optim import build_optimizer, set_learning_rate
 from musicgen_core.train.ranks import World
 from musicgen_core.train.step import NonFiniteError, Objective, train_step, validate
@@ -62,12 +63,15 @@ class Trial:
         run = self.material.run
         model = build_model(self.model, run.conditioner, self.material.spec, self.world.device)
         initialize(model, run.seed)
+        if not self.stand_in:
+            freeze(model, run.training.freeze)
         return model
 
     def train(self, learning_rate: float, steps: int) -> Iterator[np.ndarray]:
         """Yield the loss of each codebook before each step; the last is NaN where it is not finite.
 
-        AdamW, decay and clipping as of the run; a short warm-up, then a constant rate; no dropout, words as written.
+        Optimizer, decay, clipping and frozen weights as of the run; fresh weights, a short warm-up, then a constant
+        rate; no condition is dropped, words are as written.
         """
         config = self.config(learning_rate)
         model = self.build()

@@ -5,6 +5,7 @@ Legend: B batch, K codebooks, T frames, C cardinality.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from musicgen_core.data.batches import Batch
 from musicgen_core.lm.model import LanguageModel
 from musicgen_core.patterns.layout import Pattern
 from musicgen_core.train.loss import count_valid, sum_losses
+from musicgen_core.train.optim import effective_rate
 from musicgen_core.train.parallel import average_gradients, is_sharded
 from musicgen_core.train.ranks import World
 from musicgen_core.train.stop import StopSignals
@@ -61,6 +63,9 @@ class StepResult:
     requeue: bool
     """... by the signal that SLURM sends before it takes the machine away."""
 
+    save: bool
+    """It is time for a checkpoint, by the first process's clock."""
+
     @property
     def loss(self) -> float:
         return float(self.loss_K.mean())
@@ -93,29 +98,34 @@ def train_step(
     size = config.micro_batch_size or len(batch.tracks)
     sums = []
     for number, part in enumerate(batch.split(size)):
+        world.watch.mark("forward and backward", step)
         prepared = _prepare(objective.model, rows[number * size : (number + 1) * size], world)
         with autocast(world, config):
             sums_BK = objective(*_inputs(part, world), prepared)
         # Gradients are averaged over processes, hence the factor world.size in the weights.
         (sums_BK * weights_K).sum().backward()
         sums.append(sums_BK.detach())
+    world.watch.mark("gradients of all")
     if world.size > 1 and not is_sharded(world, config):
         average_gradients(objective)
-    grad_norm = _full(nn.utils.clip_grad_norm_(objective.parameters(), config.max_grad_norm))
+    grad_norm = _full(nn.utils.clip_grad_norm_(objective.parameters(), config.max_grad_norm or math.inf))
 
     sums_BK = torch.cat(sums).double()
-    asked = torch.tensor([signals.stop, signals.requeue], dtype=torch.float64, device=world.device)
+    asked = torch.tensor([signals.stop, signals.requeue, signals.save], dtype=torch.float64, device=world.device)
     totals = world.sum(torch.cat([sums_BK.sum(0), asked])).cpu()
     if not (torch.isfinite(totals).all() and torch.isfinite(grad_norm)):
         _raise_non_finite(step, batch, sums_BK, float(grad_norm), world)
+    rate = effective_rate(optimizer)
+    world.watch.mark("update")
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return StepResult(
-        loss_K=(totals[:-2] / counts_K).numpy(),
+        loss_K=(totals[:-3] / counts_K).numpy(),
         grad_norm=float(grad_norm),
-        learning_rate=optimizer.param_groups[0]["lr"],
-        stop=bool(totals[-2] > 0),
-        requeue=bool(totals[-1] > 0),
+        learning_rate=rate,
+        stop=bool(totals[-3] > 0),
+        requeue=bool(totals[-2] > 0),
+        save=bool(totals[-1] > 0),
     )
 
 
@@ -127,6 +137,7 @@ def validate(
     totals_K = counts_K = None
     objective.eval()
     for batch in batches:
+        world.watch.mark("validation")
         prepared = _prepare(objective.model, plain_rows(batch.lines, objective.model.config.conditions), world)
         with autocast(world, config):
             sums_BK = objective(*_inputs(batch, world), prepared)

@@ -56,8 +56,9 @@ def test_parameters_of_other_conditions_count(codec_spec: CodecSpec, fusion: str
     assert count_parameters(run, codec_spec) == sum(parameter.numel() for parameter in model.parameters())
 
 
-def test_state_is_that_of_the_tensors() -> None:
-    run = small_run()
+@pytest.mark.parametrize("kind", ["adamw", "lion", "dadapt_adam", "muon"])
+def test_state_is_that_of_the_tensors(kind: str) -> None:
+    run = small_run(optimizer={"kind": kind})
     model = build_model(run.model, run.conditioner, CODEC)
     initialize(model, 0)
     optimizer, ema = build_optimizer(model, run.training), Ema(model, 0.9)

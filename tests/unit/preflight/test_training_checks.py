@@ -11,6 +11,11 @@ import torch
 from small_preflight import SmallProject
 
 from musicgen_core.cli import main
+from musicgen_core.config.optimization import DAdaptAdamConfig
+from musicgen_core.config.start import InitFromConfig
+from musicgen_core.lm.initialize import initialize
+from musicgen_core.lm.model import build_model
+from musicgen_core.lm.weights import write_export
 from musicgen_core.preflight.first_loss import check_first_loss, judge_fresh, judge_start
 from musicgen_core.preflight.material import Material
 from musicgen_core.preflight.memory_plan import PlanRow, check_memory, plan_rows, to_table
@@ -50,6 +55,38 @@ def test_trained_weights_that_know_nothing_are_named() -> None:
     assert (finding.level, "trained weights know nothing of codebook(s) 1, 3" in finding.text) == ("problem", True)
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_weights_from_elsewhere_must_know_something(sound: Material, trial: Trial, tmp_path: Path, knows: bool) -> None:
+    """A model of code frequencies alone is below ln(card); one whose logits are all equal is at it."""
+    run, spec = sound.run, sound.spec
+    model = build_model(run.model, run.conditioner, spec)
+    initialize(model, 0)
+    counts_KC = np.stack(
+        [np.bincount(codes_BT.flatten(), minlength=256) for codes_BT in trial.batch.codes_BKT.unbind(1)]
+    )
+    with torch.no_grad():
+        model.out_norm.weight.zero_()
+        model.out_norm.bias.fill_(1.0)
+        for linear, counts_C in zip(model.linears, counts_KC, strict=True):
+            logits_C = torch.from_numpy(np.log(counts_C + 0.5)).float() * knows
+            linear.weight.copy_(logits_C[:, None].expand(-1, 64) / 64)
+    (tmp_path / "export").mkdir()
+    write_export(tmp_path / "export", model, run.conditioner, spec, {})
+    material = with_training(sound, init_from=InitFromConfig(path=str(tmp_path / "export")))
+    finding = check_first_loss(material, trial, CPU)
+    assert finding.level == ("ok" if knows else "problem")
+    if not knows:
+        assert "trained weights know nothing of codebook(s) 0, 1, 2, 3" in finding.text
+        assert finding.figures["loss_per_codebook"] == pytest.approx([np.log(256)] * 4, abs=1e-4)
+
+
+def test_a_run_that_is_not_trained_yet_cannot_be_measured(sound: Material, trial: Trial) -> None:
+    planned = replace(sound.planned, starts="other-00000000")
+    material = replace(with_training(sound, init_from=InitFromConfig(run="other")), planned=planned)
+    finding = check_first_loss(material, trial, CPU)
+    assert (finding.level, "not trained yet" in finding.text) == ("warning", True)
+
+
 def test_one_batch_is_learnt_by_heart(trial: Trial) -> None:
     finding = check_overfit(trial)
     assert finding.level == "ok"
@@ -75,6 +112,13 @@ def test_a_learning_rate_that_learns_nothing_is_named(sound: Material) -> None:
     assert check_overfit(trial).level == "problem"
     finding = check_learning_rate(open_trial(with_training(sound, learning_rate=1e-5), CPU))
     assert (finding.level, finding.text.startswith("learning rate low: at 1e-05 ")) == ("warning", True)
+
+
+def test_dadapt_adam_finds_its_own_rate(sound: Material) -> None:
+    trial = open_trial(with_training(sound, optimizer=DAdaptAdamConfig(kind="dadapt_adam"), learning_rate=1.0), CPU)
+    assert check_learning_rate(trial).level == "ok"
+    trial = open_trial(with_training(sound, optimizer=DAdaptAdamConfig(kind="dadapt_adam")), CPU)
+    assert "meant to be about 1" in check_learning_rate(trial).text
 
 
 def test_a_rate_that_diverges_is_named() -> None:
