@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from musicgen_core.config.evaluation import check_generation
 from musicgen_core.config.root import RootConfig, RunConfig
 from musicgen_core.config.sampling import check_sampling
 from musicgen_core.config.start import check_start
@@ -271,8 +272,10 @@ def _check_run(run: RunConfig, names: dict[str, str]) -> None:
         check_sampling(training.sampling, run.corpora)
     except ValueError as error:
         raise ConfigError(f"{names['training']}.sampling.{error}") from None
-    if run.generation.duration_sec <= 0 or run.generation.temperature < 0:
-        raise ConfigError(f"{names['generation']}: duration_sec must be above 0 and temperature at least 0")
+    try:
+        check_generation(run.generation)
+    except ValueError as error:
+        raise ConfigError(f"{names['generation']}{error}") from None
 
 
 def _dataclasses(annotations: typing.Iterable[Any]) -> list[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from ranks import start_ranks
+from ranks import run_ranks, start_ranks
 from token_corpus import tiny_config, write_corpus
 
 from musicgen_core.config.upkeep import UpkeepConfig
