@@ -28,6 +28,7 @@ TOOLS: dict[str, str] = {
     "convert": "bring a model from or to the layouts of AudioCraft and transformers",
     "why": "say of each job that would run which input, key or version makes it run",
     "plan": "say what a run of everything would cost: jobs, hours of audio, bytes, time, GPU memory; run nothing",
+    "preflight": "check a run in minutes before a long training: rate, codes, captions, first loss, one batch, memory",
     "verify": "compare every result with the digest that its stage wrote down, and say what to run again",
     "gc": "list, and with --remove remove, what under results no config refers to",
     "schema": "write the JSON Schema of config.yaml",

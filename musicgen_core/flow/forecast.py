@@ -1,26 +1,30 @@
+<<<<<<< HEAD
 """What runs would cost, from sizes in the config and from what earlier jobs took: bytes, seconds, GPU memory.
 
 Memory counts what training holds, byte by byte where that is known (weights, gradients, the optimizer's moments and the
 average, all fp32), and activations by Korthikanti et al., Reducing Activation Recomputation in Large Transformer Models
 (arXiv 2205.05198), equation 2 without its attention matrix, which scaled-dot-product attention does not keep.
 """
+=======
+"""What runs would cost, from sizes in the config and from what earlier jobs took: bytes and seconds."""
+>>>>>>> wt-preflight
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from musicgen_core.config.data import CodecSpec
-from musicgen_core.config.model import LutConditionerConfig
 from musicgen_core.config.root import RunConfig
+from musicgen_core.flow.memory import count_parameters
 from musicgen_core.util.atomic import read_jsonl
 from musicgen_core.util.receipt import read_receipt
 
 FLAC_SHARE = 0.6
 """Of 24-bit PCM that FLAC leaves of music, roughly; only for audio that has not been prepared before."""
 
+<<<<<<< HEAD
 T5_WIDTH, T5_PARAMETERS = 768, 110_000_000
 """T5-base's encoder: width, and parameters (arXiv 1910.10683, 220 M with the decoder)."""
 
@@ -79,6 +83,8 @@ def estimate_memory(run: RunConfig, codec: CodecSpec, num_processes: int = 1) ->
     logits = 3 * 4 * micro * codec.num_codebooks * steps * codec.card  # logits, their logarithms and gradients, fp32
     return Memory(num_parameters, state, activations, logits)
 
+=======
+>>>>>>> wt-preflight
 
 def estimate_bytes(stage: str, seconds: float, codec: CodecSpec) -> int:
     """Bytes that a data stage writes for so many seconds of audio."""
