@@ -1,28 +1,36 @@
+<<<<<<< HEAD
 """What runs would cost, from sizes in the config and from what earlier jobs took: bytes, seconds, GPU memory.
 
-Memory counts what training holds, byte by byte where that is known (weights, gradients, AdamW's two moments and the
+Memory counts what training holds, byte by byte where that is known (weights, gradients, the optimizer's moments and the
 average, all fp32), and activations by Korthikanti et al., Reducing Activation Recomputation in Large Transformer Models
 (arXiv 2205.05198), equation 2 without its attention matrix, which scaled-dot-product attention does not keep.
 """
+=======
+"""What runs would cost, from sizes in the config and from what earlier jobs took: bytes and seconds."""
+>>>>>>> wt-preflight
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from musicgen_core.config.data import CodecSpec
-from musicgen_core.config.model import LutConditionerConfig
 from musicgen_core.config.root import RunConfig
+from musicgen_core.flow.memory import count_parameters
 from musicgen_core.util.atomic import read_jsonl
 from musicgen_core.util.receipt import read_receipt
 
 FLAC_SHARE = 0.6
 """Of 24-bit PCM that FLAC leaves of music, roughly; only for audio that has not been prepared before."""
 
+<<<<<<< HEAD
 T5_WIDTH, T5_PARAMETERS = 768, 110_000_000
 """T5-base's encoder: width, and parameters (arXiv 1910.10683, 220 M with the decoder)."""
+
+
+MOMENTS = {"adamw": 8, "lion": 4, "dadapt_adam": 12, "muon": 8}
+"""Bytes of an optimizer's state per weight (docs/training.md); of Muon's matrices half of that."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,11 @@ def estimate_memory(run: RunConfig, codec: CodecSpec, num_processes: int = 1) ->
     frozen = 0 if isinstance(run.conditioner, LutConditionerConfig) else 4 * T5_PARAMETERS
     shards = num_processes if t.sharding == "full" else 1
     half = 1 if t.precision == "fp32" else 2  # equation 2 counts 2-byte activations
-    state = (4 + 4 + 8 + 4) * num_parameters // shards + frozen + (2 * num_parameters if half == 2 else 0)
+    state = (
+        (4 + 4 + MOMENTS[t.optimizer.kind] + 4) * num_parameters // shards
+        + frozen
+        + (2 * num_parameters if half == 2 else 0)
+    )
     micro = t.micro_batch_size or max(1, t.batch_size // num_processes)
     steps = round(t.segment_sec * codec.frame_rate_hz) + codec.num_codebooks
     per_layer = (34 + 11) * 2 // half * micro * steps * dim  # 34sbh of equation 2, and 11sbh for cross-attention
@@ -71,6 +83,8 @@ def estimate_memory(run: RunConfig, codec: CodecSpec, num_processes: int = 1) ->
     logits = 3 * 4 * micro * codec.num_codebooks * steps * codec.card  # logits, their logarithms and gradients, fp32
     return Memory(num_parameters, state, activations, logits)
 
+=======
+>>>>>>> wt-preflight
 
 def estimate_bytes(stage: str, seconds: float, codec: CodecSpec) -> int:
     """Bytes that a data stage writes for so many seconds of audio."""
