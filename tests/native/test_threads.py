@@ -36,7 +36,17 @@ def ticks():
     thread.join()
 
 
-CALLS = ["decode", "decode_segment", "read_segment", "resample", "measure", "mix", "hash_file", "hash_bytes", "interleave"]
+CALLS = [
+    "decode",
+    "decode_segment",
+    "read_segment",
+    "resample",
+    "measure",
+    "mix",
+    "hash_file",
+    "hash_bytes",
+    "interleave",
+]
 
 
 @pytest.mark.parametrize("name", CALLS)
