@@ -49,7 +49,7 @@ class Started:
         wait_until(lambda: words in self.said or self.process.poll() is not None, seconds, lambda: self.said)
         assert words in self.said, self.said
 
-    def end(self, seconds: float = 120) -> int:
+    def end(self, seconds: float = 400) -> int:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:

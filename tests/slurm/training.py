@@ -53,7 +53,7 @@ class Training:
     def wait_for_step(self, step: int) -> None:
         wait_until(lambda: f"train: step {step}/" in self.said, 120, lambda: self.said)
 
-    def end(self, seconds: float = 120) -> int:
+    def end(self, seconds: float = 400) -> int:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:

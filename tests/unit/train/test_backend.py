@@ -29,8 +29,8 @@ def test_the_backend_follows_the_device(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: called.update(device=device))
-    monkeypatch.setattr(dist, "init_process_group", lambda backend, timeout: called.update(backend=backend))
-    monkeypatch.setattr(dist, "get_rank", lambda: 7)
+    monkeypatch.setattr(dist, "rendezvous", lambda url, timeout: iter([(dist.HashStore(), 7, 8)]))
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: called.update(backend=backend))
     monkeypatch.setattr(dist, "destroy_process_group", lambda: called.update(destroyed=True))
     monkeypatch.setattr(ranks, "init_device_mesh", lambda kind, shape: (kind, shape))
     with ranks.open_world(device, 1) as world:
