@@ -206,6 +206,7 @@ def test_a_second_snakemake_starts_nothing(project: Project) -> None:
     outcome = project.snakemake("--profile", "local", "tokens")
     assert outcome.returncode == 1
     assert outcome.jobs == []
-    assert "plan: another snakemake works here (or was killed: `snakemake --unlock`)" in outcome.text
+    assert "Error: another snakemake works in this folder, or was killed: `snakemake --unlock`" in outcome.text
+    assert "LockException" not in outcome.text
     assert project.snakemake("--profile", "local", "--unlock").returncode == 0
     assert project.dry_run("tokens").counts == {"resample": 1, "manifest": 1, "tokenize": 1, "index": 1}
