@@ -35,6 +35,9 @@ FP32, BF16, INT64 = 4, 2, 8
 MOMENTS = {"adamw": 2, "lion": 1, "dadapt_adam": 3}
 """Numbers of optimizer state per weight; muon has 1 for the matrices of layers and 2 for everything else."""
 
+CHUNK_LOGITS = 1 << 25
+"""Logits that the loss computes at a time on a GPU (train/loss.py)."""
+
 AVERAGING_BUCKET_BYTES = 64 * 2**20
 """Of gradients that unsharded processes sum at a time (train/parallel.py)."""
 
@@ -64,7 +67,7 @@ class Memory:
 
     activations: int
     logits: int
-    """The largest set that is alive at once: at the start of the backward pass."""
+    """What the loss needs at its widest."""
 
     @property
     def state(self) -> int:
@@ -97,7 +100,7 @@ class _Counts:
     """Of everything else."""
 
     root_matrices: int
-    """Of heads and projections: what autocast makes bf16 copies of."""
+    """Of the conditions' projections: what autocast keeps bf16 copies of, besides the layers'."""
 
 
 def count_parameters(run: RunConfig, codec: CodecSpec) -> int:
@@ -117,7 +120,7 @@ def estimate_memory(
     t = run.training
     counts, layers = _count(run, codec), run.model.shape[2]
     num_parameters = layers * counts.layer + counts.root
-    shards = num_processes if t.sharding == "full" else 1
+    shards = num_processes if t.sharding != "none" else 1  # hybrid: the processes of one node
     each = -(-num_parameters // shards)
     frozen = 0 if isinstance(run.conditioner, LutConditionerConfig) else FP32 * T5_PARAMETERS
     micro = t.micro_batch_size or max(1, t.batch_size // num_processes)
@@ -146,8 +149,7 @@ def count_saved(run: RunConfig, codec: CodecSpec, batch_size: int, condition_len
     one_layer = _layer_bytes(run, codec, batch_size, condition_length)
     recomputed = one_layer if run.training.activation_checkpointing else 0  # not saved, but computed again later
     activations = _count_activations(run, codec, batch_size, condition_length)
-    _, frames = _lengths(run, codec)
-    return copies + activations - recomputed + FP32 * batch_size * codec.num_codebooks * frames * codec.card
+    return copies + activations - recomputed + FP32 * _count_heads(run, codec)
 
 
 def fit(
@@ -184,7 +186,7 @@ def _count(run: RunConfig, codec: CodecSpec) -> _Counts:
     matrices = (16 if _has_cross(run) else 12) * dim * dim  # attention 4 DD, once or twice; feed-forward 8 DD
     norms = (6 if _has_cross(run) else 4) * dim
     embeddings = codec.num_codebooks * (codec.card + 1) * dim
-    heads = codec.num_codebooks * codec.card * dim
+    heads = _count_heads(run, codec)
     tables = projections = biases = 0
     for width, rows in _conditioners(run):
         tables, projections, biases = tables + rows * width, projections + width * dim, biases + dim
@@ -192,7 +194,7 @@ def _count(run: RunConfig, codec: CodecSpec) -> _Counts:
         layer=matrices + norms,
         layer_matrices=matrices,
         root=embeddings + heads + 2 * dim + tables + projections + biases,
-        root_matrices=heads + projections,
+        root_matrices=projections,
     )
 
 
@@ -201,6 +203,10 @@ def _count_moments(run: RunConfig, counts: _Counts) -> int:
     if kind == "muon":
         return layers * (2 * counts.layer - counts.layer_matrices) + 2 * counts.root
     return MOMENTS[kind] * (layers * counts.layer + counts.root)
+
+
+def _count_heads(run: RunConfig, codec: CodecSpec) -> int:
+    return codec.num_codebooks * codec.card * run.model.shape[0]
 
 
 def _conditioners(run: RunConfig) -> list[tuple[int, int]]:
@@ -249,21 +255,25 @@ def _layer_bytes(run: RunConfig, codec: CodecSpec, batch: int, length: int) -> i
 
 def _count_activations(run: RunConfig, codec: CodecSpec, batch: int, length: int) -> int:
     """Saved by the layers and by what lies around them, without the logits."""
-    (dim, _, layers), h = run.model.shape, _number_bytes(run)
-    steps, frames = _lengths(run, codec)
-    around = batch * (FP32 * steps * (dim + 2) + h * codec.num_codebooks * frames * dim + FP32 * length * dim)
-    around += INT64 * codec.num_codebooks * (batch * (steps + frames) + frames)  # ids, targets, places of the heads
+    dim, _, layers = run.model.shape
+    steps, _ = _lengths(run, codec)
+    # the last norm's input, the gradient of its output that the loss keeps (train/loss.py), and the condition
+    around = batch * FP32 * (steps * (2 * dim + 2) + length * dim)
+    around += INT64 * batch * codec.num_codebooks * steps  # ids
     if run.training.activation_checkpointing:
         return around + layers * FP32 * batch * steps * dim + _layer_bytes(run, codec, batch, length)
     return around + layers * _layer_bytes(run, codec, batch, length)
 
 
 def _count_logits(run: RunConfig, codec: CodecSpec, batch: int) -> int:
-    """Log-probabilities in fp32 as cross-entropy saves them, and two sets of gradients of the logits; one codebook at a
-    time is twice more in fp32 (its logits, and those with padding filled)."""
+    """What the loss holds at its widest (train/loss.py): one chunk of logits as they are computed, in fp32, as their
+    exponentials and as their gradient; its rows of the heads' input and their gradient; and the gradient of the heads,
+    which joins that of earlier micro-batches."""
+    dim, h = run.model.shape[0], _number_bytes(run)
     _, frames = _lengths(run, codec)
-    one = batch * frames * codec.card
-    return one * (codec.num_codebooks * (FP32 + 2 * _number_bytes(run)) + 2 * FP32)
+    rows = min(batch * frames, max(1, CHUNK_LOGITS // codec.card))
+    narrow = 0 if h == FP32 else 2 * h
+    return rows * (codec.card * (2 * FP32 + narrow) + dim * (2 * h + FP32)) + FP32 * _count_heads(run, codec)
 
 
 def _count_copies(run: RunConfig, counts: _Counts, num_processes: int, shards: int) -> int:

