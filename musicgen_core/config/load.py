@@ -14,8 +14,11 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from musicgen_core.config.evaluation import check_generation
 from musicgen_core.config.root import RootConfig, RunConfig
 from musicgen_core.config.sampling import check_sampling
+from musicgen_core.config.start import check_start
+from musicgen_core.config.training_check import check_optimization
 
 T = TypeVar("T")
 
@@ -86,6 +89,10 @@ def resolve_runs(root: RootConfig) -> dict[str, RunConfig]:
                 raise ConfigError(_unknown(f"{where}.corpora", corpus, tuple(root.corpora), "corpus"))
         runs[name] = from_dict(RunConfig, {"name": name, "corpora": tuple(corpora), **merged}, where)
         _check_run(runs[name], {key: f"{where}.{key}" if key in override else key for key in RUN_KEYS})
+    try:
+        check_start(runs)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     return runs
 
 
@@ -258,11 +265,17 @@ def _check_run(run: RunConfig, names: dict[str, str]) -> None:
     if not 0 < training.min_segment_ratio <= 1:
         raise ConfigError(f"{names['training']}.min_segment_ratio: {training.min_segment_ratio} must lie in (0, 1]")
     try:
+        check_optimization(training)
+    except ValueError as error:
+        raise ConfigError(f"{names['training']}.{error}") from None
+    try:
         check_sampling(training.sampling, run.corpora)
     except ValueError as error:
         raise ConfigError(f"{names['training']}.sampling.{error}") from None
-    if run.generation.duration_sec <= 0 or run.generation.temperature < 0:
-        raise ConfigError(f"{names['generation']}: duration_sec must be above 0 and temperature at least 0")
+    try:
+        check_generation(run.generation)
+    except ValueError as error:
+        raise ConfigError(f"{names['generation']}{error}") from None
 
 
 def _dataclasses(annotations: typing.Iterable[Any]) -> list[Any]:

@@ -8,12 +8,15 @@ from typing import Any
 
 import torch
 
+from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.batches import valid_batches
 from musicgen_core.train import fit
+from musicgen_core.train.early import has_converged
 from musicgen_core.train.lock import run_lock
-from musicgen_core.train.optim import learning_rate, set_learning_rate
+from musicgen_core.train.optim import set_learning_rate
 from musicgen_core.train.origin import versions
 from musicgen_core.train.ranks import World, open_world
+from musicgen_core.train.schedule import learning_rate
 from musicgen_core.train.setup import Run, TrainJob, assemble
 from musicgen_core.train.step import StepResult, train_step, validate
 from musicgen_core.train.stop import Stopped, StopSignals
@@ -38,7 +41,8 @@ def train(job: TrainJob, watch: Watch | None = None) -> None:
     ):
         t = run.training
         pattern = run.model.pattern(run.segment_frames)
-        while run.step < t.steps:
+        ended = _has_ended(run, t)
+        while not ended:
             run.checkpoints.writer.check()
             world.watch.mark("data", run.step)
             signals.save = run.is_save_due()
@@ -60,9 +64,10 @@ def train(job: TrainJob, watch: Watch | None = None) -> None:
                 raise run.fit.shrink(run.step, run.first_step, error) from None
             run.step += 1
             last = run.step == t.steps
+            logged = last or run.step % t.log_every_steps == 0
             if run.step % t.ema_every_steps == 0:
                 run.ema.update()
-            if last or run.step % t.log_every_steps == 0:
+            if logged:
                 _log(run, result, batch.digest)
             epoch = run.passes.add(run.step, result)
             if epoch is not None and run.history is not None:
@@ -70,10 +75,13 @@ def train(job: TrainJob, watch: Watch | None = None) -> None:
             with run.pace.paused():
                 if last or run.step % t.validate_every_steps == 0:
                     _validate(run)
-                if last or result.stop or result.save or _is_save_step(run.step, job):
+                    ended = _has_ended(run, t)
+                if ended or result.stop or result.save or _is_save_step(run.step, job):
                     world.watch.mark("checkpoint")
                     _save(run)
-            if result.stop and not last:
+            if ended and not logged:
+                _log(run, result, batch.digest)
+            if result.stop and not ended:
                 run.checkpoints.writer.finish()
                 if world.first:
                     say(f"train: stopped by a signal, saved at step {run.step}; run the same command to resume")
@@ -82,6 +90,14 @@ def train(job: TrainJob, watch: Watch | None = None) -> None:
         if world.first:
             _finish(run, job)
         world.barrier()
+
+
+def _has_ended(run: Run, config: TrainingConfig) -> bool:
+    """Whether no step is left, or early stopping has had enough. A collective call."""
+    early, history = config.early_stopping, run.history
+    if run.step >= config.steps or early is None:
+        return run.step >= config.steps
+    return run.world.on_first(lambda: history is not None and has_converged(history.lines, early))
 
 
 @contextmanager
@@ -188,10 +204,18 @@ def _finish(run: Run, job: TrainJob) -> None:
         "best_valid_loss": run.best.loss,
         "train_loss": last["loss"],
         "seconds": round(run.pace.seconds, 3),
+        "stopped_early": run.step < job.config.training.steps,
         "checkpoint_stall_sec": round(run.checkpoints.writer.stall_sec, 3),
         "versions": versions(),
     }
     write_json(job.run_dir / "DONE", done)
+    if done["stopped_early"]:
+        early = job.config.training.early_stopping
+        assert early is not None
+        say(
+            f"train: ends early, at step {run.step} of {job.config.training.steps}: the last {early.patience} "
+            "validations were no better than the best before them"
+        )
     say(
         f"train: done, {run.step} steps in {_clock(run.pace.seconds)}; "
         f"best validation loss {run.best.loss:.4f} at step {run.best.step}"

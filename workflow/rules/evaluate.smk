@@ -5,6 +5,7 @@ rule generate:
     input:
         export=rules.export.output,
         prompts=manifests("generate"),
+        continued=lambda wildcards: [item.audio for item in RUNS[wildcards.run].generation.continuations],
         stage=f"{PLAN_DIR}/stages/generate/{{run}}.json",
     output:
         report(
