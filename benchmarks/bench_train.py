@@ -153,9 +153,7 @@ def profile(batch: int, num_frames: int) -> str:
         step()
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
             step()
-        tables.append(
-            profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=14, max_name_column_width=48)
-        )
+        tables.append(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=14, max_name_column_width=48))
     return "\n".join(tables)
 
 

@@ -94,9 +94,7 @@ def generate_long(
             prompt_BKT=known_BKT,
             window=number,
         )
-        codes_BKT = (
-            new_BKT if codes_BKT is None else torch.cat([codes_BKT.to(new_BKT), new_BKT[:, :, window.num_known :]], 2)
-        )
+        codes_BKT = new_BKT if codes_BKT is None else torch.cat([codes_BKT.to(new_BKT), new_BKT[:, :, window.num_known :]], 2)
         before += count_steps(model, window)
     assert codes_BKT is not None
     return codes_BKT
