@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Fusion = Literal["cross", "prepend", "sum", "input_interpolate"]
@@ -65,8 +66,9 @@ class ChromaConditionConfig:
     radix2_exp: int = 14
     """Windows of 2^14 samples, hops of a quarter of that."""
 
-    num_frames: int = 235
-    """Frames of chroma in a condition: 30 s at 32 kHz. Longer melodies are cut, shorter ones repeated."""
+    num_frames: int = 0
+    """Frames of chroma in a condition; 0: as many as a training segment has (30 s at 32 kHz: 235). Longer melodies are
+    cut, shorter ones repeated; in training, the end of a track is padded."""
 
     argmax: bool = True
     """Keep only the loudest pitch class of a frame, so that timbre does not leak."""
@@ -80,3 +82,23 @@ class ChromaConditionConfig:
 
 
 ConditionConfig = AttributeConditionConfig | NumberConditionConfig | ChromaConditionConfig
+
+AUDIO_KINDS = ("chroma",)
+"""Kinds that condition on a track's own audio."""
+
+
+def reads_audio(conditions: Mapping[str, ConditionConfig]) -> bool:
+    """Whether the audio of a segment is needed beside its codes."""
+    return any(condition.kind in AUDIO_KINDS for condition in conditions.values())
+
+
+def fit_to_segment(conditions: Mapping[str, ConditionConfig], segment_sec: float) -> dict[str, ConditionConfig]:
+    """Set the lengths that are left to the training's segment."""
+    return {name: _fit(condition, segment_sec) for name, condition in conditions.items()}
+
+
+def _fit(condition: ConditionConfig, segment_sec: float) -> ConditionConfig:
+    if isinstance(condition, ChromaConditionConfig) and condition.num_frames == 0:
+        hop = 2**condition.radix2_exp // 4
+        return replace(condition, num_frames=1 + round(segment_sec * condition.sample_rate_hz) // hop)
+    return condition

@@ -15,9 +15,11 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from musicgen_core import __version__
+from musicgen_core.config.condition import reads_audio
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.sampling import normalise_mix
 from musicgen_core.data.batches import TokenBatches, TokenDataset, count_segment_frames
+from musicgen_core.data.track_audio import TrackAudio
 from musicgen_core.data.tracks import TrackTable, open_tracks
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import LanguageModel, build_model, resolve_model
@@ -29,6 +31,7 @@ from musicgen_core.train.optim import build_optimizer, learning_rate
 from musicgen_core.train.pace import Pace
 from musicgen_core.train.parallel import distribute, is_sharded
 from musicgen_core.train.ranks import Refused, World
+from musicgen_core.train.recordings import Recordings
 from musicgen_core.train.step import Objective
 from musicgen_core.util.atomic import write_json
 from musicgen_core.util.digest import digest_file
@@ -56,6 +59,9 @@ class TrainJob:
     stage_version: int = 1
     """Version of the train stage; kept in config.json."""
 
+    audio: tuple[Path, ...] = ()
+    """Prepared tars CORPUS/BUCKET.tar, for a model that is conditioned on recordings."""
+
 
 @dataclass
 class Run:
@@ -69,6 +75,9 @@ class Run:
     optimizer: torch.optim.Optimizer
     ema: Ema
     batches: TokenBatches
+    recordings: Recordings | None
+    """Of segments, when the model is conditioned on them."""
+
     checkpoints: Checkpoints
     history: History | None
     """On the first process only."""
@@ -117,7 +126,10 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
         pattern=model.pattern(segment_frames),
         pin_memory=world.device.type == "cuda",
     )
-    with TokenBatches(dataset) as batches:
+    recordings = None
+    if reads_audio(config.model.conditions):
+        recordings = Recordings(TrackAudio(job.audio, config.codec, job.num_threads), model, config)
+    with TokenBatches(dataset, then=recordings.add_to_training if recordings else None) as batches:
         if loaded:
             batches.load_state_dict(loaded["data"])
         history = History(job.run_dir, step) if world.first else None
@@ -130,6 +142,7 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
             optimizer=optimizer,
             ema=ema,
             batches=batches,
+            recordings=recordings,
             checkpoints=checkpoints,
             history=history,
             pace=Pace(loaded["seconds"] if loaded else 0.0),
@@ -165,6 +178,11 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
             f"micro-batches of {micro}; change training.batch_size, training.micro_batch_size or the processes"
         )
     _check_pattern(job.config, segment_frames)
+    if reads_audio(job.config.model.conditions) and not job.audio:
+        raise Refused(
+            f"model.conditions {', '.join(job.config.model.conditions)}: the model is conditioned on recordings, but "
+            "no prepared audio was given; give the tars of its corpora (--audio results/audio/CORPUS/*.tar)"
+        )
     for split in ("train", "valid"):
         tracks = open_tracks(job.manifests, job.indexes, split, job.config.codec)
         tracks.check()

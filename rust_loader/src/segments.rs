@@ -30,6 +30,9 @@ pub fn decode_segment(
         }
         let sought = match source {
             Source::File(path) if !from_start => read_by_seeking(path, start, count, interrupt)?,
+            Source::Part { .. } if !from_start => {
+                read_by_stamps(&mut Stream::open(source, false)?, start, count, interrupt)?
+            }
             _ => None,
         };
         let audio = match sought {

@@ -9,6 +9,8 @@ rule train_run:
         tracks=manifests("train", "valid", ending=".tracks"),
         indexes=indexes,
         shards=buckets(TOKENS_DIR, ".tar"),
+        audio=heard(buckets(f"{RESULTS}/audio", ".tar")),
+        lists=heard(lists("audio")),
         stage=f"{PLAN_DIR}/stages/train/{{run}}.json",
     output:
         f"{RUNS_DIR}/{{run}}/DONE",
@@ -19,6 +21,7 @@ rule train_run:
         version=STAGES["train"].version,
         digest=lambda wildcards: FLOW.planned[wildcards.run].signature,
         manifests=manifest_folders,
+        audio=lambda wildcards, input: ["--audio", *(f"@{path}" for path in input.lists)] if input.lists else [],
         run_dir=f"{RUNS_DIR}/{{run}}",
         continues=lambda wildcards: FLOW.planned[wildcards.run].continues or "",
     threads: 16
@@ -34,7 +37,7 @@ rule train_run:
         account="",
     shell:
         "musicgen train --config {params.config:q} --manifests {params.manifests:q} --indexes {input.indexes:q} "
-        "--run-dir {params.run_dir:q} --continue-from={params.continues:q} --launcher {resources.launcher} --nodes {resources.nodes} "
+        "{params.audio:q} --run-dir {params.run_dir:q} --continue-from={params.continues:q} --launcher {resources.launcher} --nodes {resources.nodes} "
         "--processes-per-node {resources.processes_per_node} --gpus-per-node {resources.gpus_per_node} "
         "--cpus-per-process {resources.cpus_per_process} --memory-mb {resources.memory_mb} "
         "--runtime-min {resources.runtime_min} --partition={resources.partition:q} --account={resources.account:q} "
