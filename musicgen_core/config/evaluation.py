@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from musicgen_core.config.prompt import PromptConfig
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationConfig:
     """Sampling. The defaults are AudioCraft's public ones, but for the duration."""
 
-    prompts: tuple[str, ...] = ()
-    """Texts to generate from, besides the held-out captions of generate.jsonl."""
+    prompts: tuple[str | PromptConfig, ...] = ()
+    """What to generate from, besides the held-out captions of generate.jsonl: texts, or texts with a melody or other
+    conditions (text, melody, melody_start_sec, conditions)."""
 
     duration_sec: float = 5.0
     top_k: int = 250
@@ -30,6 +33,11 @@ class GenerationConfig:
     """Each sample's randomness is a function of (seed, sample number) alone."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @property
+    def melodies(self) -> list[str]:
+        """Paths of all audio files that prompts follow."""
+        return [prompt.melody for prompt in self.prompts if isinstance(prompt, PromptConfig) and prompt.melody]
 
 
 @dataclass(frozen=True, kw_only=True)

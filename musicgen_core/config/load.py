@@ -15,6 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from musicgen_core.config.condition import AUDIO_KINDS, fit_to_segment
+from musicgen_core.config.prompt import PromptConfig
 from musicgen_core.config.root import RootConfig, RunConfig
 from musicgen_core.config.sampling import check_sampling
 
@@ -148,6 +149,9 @@ def _check_keys(annotation: Any, raw: Any, where: str) -> None:
     elif get_origin(annotation) is dict and isinstance(raw, dict):
         for key, value in raw.items():
             _check_keys(get_args(annotation)[1], value, f"{where}.{key}")
+    elif get_origin(annotation) is tuple and isinstance(raw, list | tuple):
+        for number, value in enumerate(raw):
+            _check_keys(get_args(annotation)[0], value, f"{where}.{number}")
     elif get_origin(annotation) in (typing.Union, types.UnionType) and isinstance(raw, dict):
         members = [member for member in get_args(annotation) if is_dataclass(member)]
         kinds = {_kind(member): member for member in members}
@@ -262,6 +266,10 @@ def _check_run(run: RunConfig, names: dict[str, str]) -> None:
         check_sampling(training.sampling, run.corpora)
     except ValueError as error:
         raise ConfigError(f"{names['training']}.sampling.{error}") from None
+    for number, prompt in enumerate(run.generation.prompts):
+        if isinstance(prompt, PromptConfig) and prompt.melody_start_sec < 0:
+            where = f"{names['generation']}.prompts.{number}"
+            raise ConfigError(f"{where}.melody_start_sec: {prompt.melody_start_sec} must be at least 0")
     if run.generation.duration_sec <= 0 or run.generation.temperature < 0:
         raise ConfigError(f"{names['generation']}: duration_sec must be above 0 and temperature at least 0")
 

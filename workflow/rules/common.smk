@@ -113,3 +113,8 @@ def buckets(folder: str, ending: str):
 def heard(list_files):
     """Input function: files that only runs need whose model is conditioned on recordings; none for any other run."""
     return lambda wildcards: list_files(wildcards) if reads_audio(RUNS[wildcards.run].model.conditions) else []
+
+
+def audio_flag(wildcards, input) -> list[str]:
+    """For the same runs: the flag that names the audio."""
+    return ["--audio", *(f"@{path}" for path in input.lists)] if input.lists else []

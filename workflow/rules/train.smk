@@ -21,7 +21,7 @@ rule train_run:
         version=STAGES["train"].version,
         digest=lambda wildcards: FLOW.planned[wildcards.run].signature,
         manifests=manifest_folders,
-        audio=lambda wildcards, input: ["--audio", *(f"@{path}" for path in input.lists)] if input.lists else [],
+        audio=audio_flag,
         run_dir=f"{RUNS_DIR}/{{run}}",
         continues=lambda wildcards: FLOW.planned[wildcards.run].continues or "",
     threads: 16
