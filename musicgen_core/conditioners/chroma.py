@@ -5,7 +5,7 @@ Legend: B batch, N samples, F frequencies, L frames of chroma, P pitch classes (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from musicgen_core import native
 from musicgen_core.conditioners.base import Condition, Prepared
 from musicgen_core.conditioners.recording import AudioConditioner, Recording
+from musicgen_core.conditioners.separate import DemucsSeparator, Separator
 from musicgen_core.config.condition import ChromaConditionConfig
 
 NUM_CHROMA = 12
@@ -43,7 +44,7 @@ class ChromaConditioner(AudioConditioner):
         super().__init__(NUM_CHROMA, output_dim, config.num_frames)
         self.config = config
         self.null_length = config.num_frames
-        self.separate: Callable[[Recording], Recording] | None = None
+        self.separate: Separator | None = None if config.separate is None else DemucsSeparator(config.separate)
 
     def prepare(self, values: Sequence[Any]) -> Prepared:
         """Recording, or its chroma [L, 12] from `extract`, or what `take` gave; None: none.

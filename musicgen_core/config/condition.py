@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from musicgen_core.config.separation import SeparationConfig
+
 Fusion = Literal["cross", "prepend", "sum", "input_interpolate"]
 """How a condition enters the model (AudioCraft's names). `cross`: by cross-attention. `prepend`: as steps before the
 codes, the last named in front. `sum`: its vectors are summed and added to every step. `input_interpolate`: stretched to
@@ -76,6 +78,10 @@ class ChromaConditionConfig:
     absent: Literal["null", "silence"] = "null"
     """What a sample without a melody gets: zeros, or the chroma of silence, which is what MusicGen's released melody
     models get at generation from AudioCraft and transformers."""
+
+    separate: SeparationConfig | None = None
+    """Follow some stems only, as AudioCraft does; null: the whole mix. Without a GPU it takes about as long, for each
+    sample, as the music lasts."""
 
     dropout: float = 0.5
     """Probability, per sample, that this condition alone is dropped in training."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from musicgen_core import native
 from musicgen_core.config.codec_spec import read_codec_spec
+from musicgen_core.config.condition import ChromaConditionConfig
 from musicgen_core.config.data import EncodecCodecConfig
 from musicgen_core.config.load import resolve_runs
 from musicgen_core.config.model import T5ConditionerConfig
@@ -27,7 +28,7 @@ from musicgen_core.util.atomic import write_json
 from musicgen_core.util.log import say
 
 # configs, tokenizers and safetensors at the top of the repository; never pickles
-_WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "README.md", "LICENSE*"]
+_WANTED = ["*.json", "*.yaml", "*.safetensors", "*.model", "*.txt", "README.md", "LICENSE*"]
 _UNWANTED = ["*/*"]
 
 
@@ -44,7 +45,8 @@ class Asset:
 
 
 def run(config: RootConfig) -> None:
-    """Download every hub id of config.yaml (`codec`, and the `conditioner` of each run) at its pinned revision.
+    """Download every hub id of config.yaml (`codec`; `conditioner` and stem separator of each run) at its pinned
+    revision.
 
     What the store holds already is verified, not downloaded. ValueError for a revision that is not pinned, for
     non-commercial codec weights without `codec.accept_noncommercial: true`, and when the hub gives other bytes than
@@ -69,6 +71,10 @@ def list_assets(config: RootConfig) -> list[Asset]:
         conditioner = run_config.conditioner
         if isinstance(conditioner, T5ConditionerConfig):
             named.append(("conditioner.path", conditioner.path, conditioner.revision, True))
+        for name, condition in run_config.model.conditions.items():
+            if isinstance(condition, ChromaConditionConfig) and condition.separate is not None:
+                key = f"model.conditions.{name}.separate.path"
+                named.append((key, condition.separate.path, condition.separate.revision, True))
     assets = []
     for key, path, revision, accepted in dict.fromkeys(named):
         if revision is None:

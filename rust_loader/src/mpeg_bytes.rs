@@ -18,7 +18,13 @@ pub struct Bytes<'s> {
 
 enum From<'s> {
     /// `first`: where in the file position 0 is. Parts of files have no version.
-    File { file: File, first: u64, buffer: Vec<u8>, begin: u64, version: Option<Version> },
+    File {
+        file: File,
+        first: u64,
+        buffer: Vec<u8>,
+        begin: u64,
+        version: Option<Version>,
+    },
     Memory(&'s [u8]),
 }
 

@@ -13,8 +13,16 @@ use crate::error::{Error, Result};
 pub enum Source<'s> {
     File(&'s Path),
     /// `num_bytes` of a file from `offset`; `name` is what errors call them.
-    Part { path: &'s Path, name: &'s str, offset: u64, num_bytes: u64 },
-    Bytes { name: &'s str, data: &'s [u8] },
+    Part {
+        path: &'s Path,
+        name: &'s str,
+        offset: u64,
+        num_bytes: u64,
+    },
+    Bytes {
+        name: &'s str,
+        data: &'s [u8],
+    },
 }
 
 impl<'s> Source<'s> {
