@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from musicgen_core.config.load import from_json
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.training import LaunchConfig
+from musicgen_core.config.upkeep import UpkeepConfig
 from musicgen_core.stages import STAGES
 
 
@@ -18,6 +20,7 @@ def run(
     run_dir: Path,
     audio: list[Path] | None = None,
     continue_from: str = "",
+    upkeep: Path | None = None,
     launcher: Literal["none", "torchrun", "submitit"] = "none",
     nodes: int = 1,
     processes_per_node: int = 1,
@@ -35,7 +38,8 @@ def run(
     Everything is written to `run_dir`: config.json first, history.jsonl, tensorboard/, checkpoints/, and DONE last.
     `continue_from` names a run beside `run_dir` whose newest weights, optimizer state and average this one starts
     from, at step 0; empty: it starts from initialised weights. The remaining flags say where the processes run and
-    never change the result; memory is per node, runtime in minutes.
+    never change the result; memory is per node, runtime in minutes. `upkeep` is a file that holds UpkeepConfig as JSON
+    (checkpoints by time, guards, where curves go); it never changes the result either.
 
     SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 end the current step, save, and leave with exit code 75. With launcher
     submitit, Ctrl-C cancels the SLURM job (it saves first), and a later call finds a job that is still there.
@@ -53,6 +57,7 @@ def run(
         continue_from=run_dir.absolute().parent / continue_from if continue_from else None,
         stage_version=STAGES["train"].version,
         num_threads=cpus_per_process,
+        upkeep=from_json(UpkeepConfig, upkeep.read_text(encoding="utf-8")) if upkeep else UpkeepConfig(),
     )
     where = LaunchConfig(
         launcher=launcher,

@@ -5,7 +5,8 @@
     checkpoints/best-00000100/    the average that validated best
     .../manifest.json             written last: step, data position, and the size and digest of every file
 
-A set is written under a name that starts with a dot, forced to disk, and renamed.
+A set is written beside training (writer.py) under a name that starts with a dot, forced to disk, and renamed when it
+is complete on all processes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +32,9 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, se
 from musicgen_core import native
 from musicgen_core.train.ema import Ema
 from musicgen_core.train.ranks import Refused, World
+from musicgen_core.train.writer import BackgroundWriter
 from musicgen_core.util.atomic import write_json
-from musicgen_core.util.digest import digest_json
+from musicgen_core.util.digest import digest_file, digest_json
 from musicgen_core.util.log import say
 
 FORMAT = 1
@@ -53,10 +56,11 @@ class Best:
 class Checkpoints:
     """The sets of one run directory. Every method is called by all processes together."""
 
-    def __init__(self, run_dir: Path, world: World, keep_last: int) -> None:
+    def __init__(self, run_dir: Path, world: World, keep_last: int, keep_every: int | None = None) -> None:
         self.folder = run_dir / "checkpoints"
         self.world = world
-        self.keep_last = max(1, keep_last)
+        self.keep_last, self.keep_every = max(1, keep_last), keep_every
+        self.writer = BackgroundWriter(world)
         if world.first:
             self.folder.mkdir(parents=True, exist_ok=True)
             for rest in self.folder.glob(".*"):
@@ -65,24 +69,36 @@ class Checkpoints:
     def save(
         self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema, extra: dict[str, Any]
     ) -> None:
-        """Save everything that training needs; then drop sets beyond the newest `keep_last`.
+        """Save everything that training needs, beside training; then drop sets beyond the newest `keep_last`, but none
+        at a multiple of `keep_every` steps.
 
-        `extra` is JSON: the position in the data and whatever else is small.
+        `extra` is JSON: the position in the data and whatever else is small. Raises OSError when the set before could
+        not be written; of this one, `writer.check` and `writer.finish` say so.
         """
         state = {"model": model.state_dict(), "optimizer": get_optimizer_state_dict(model, optimizer)}
         state["ema"] = ema.state_dict()
-        self._write(f"step-{step:08d}", state, {"step": step, "ema_count": ema.count, **extra})
-        if self.world.first:
-            for old in self._sets("step")[self.keep_last :] + self._sets("rejected"):
-                shutil.rmtree(old)
+        manifest = {"step": step, "ema_count": ema.count, **extra}
+
+        def write(copy: dict[str, Any], world: World) -> None:
+            self._write(f"step-{step:08d}", copy, manifest, world)
+            if world.first:
+                for old in self._sets("step")[self.keep_last :] + self._sets("rejected"):
+                    if not self._is_kept(old):
+                        shutil.rmtree(old)
+
+        self.writer.submit("step", state, write)
 
     def save_best(self, step: int, loss: float, ema: Ema) -> Best:
         """Save the averaged weights as the best ones and drop the former best."""
-        self._write(f"best-{step:08d}", {"ema": ema.state_dict()}, {"step": step, "loss": loss})
-        if self.world.first:
-            for old in self._sets("best"):
-                if old.name != f"best-{step:08d}":
-                    shutil.rmtree(old)
+
+        def write(copy: dict[str, Any], world: World) -> None:
+            self._write(f"best-{step:08d}", copy, {"step": step, "loss": loss}, world)
+            if world.first:
+                for old in self._sets("best"):
+                    if old.name != f"best-{step:08d}":
+                        shutil.rmtree(old)
+
+        self.writer.submit("best", {"ema": ema.state_dict()}, write)
         return Best(step, loss)
 
     def load_newest(self, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> dict[str, Any] | None:
@@ -94,22 +110,39 @@ class Checkpoints:
         if found is None:
             return None
         folder, manifest = found
+        self._agree(folder)
         _load(folder, self.world, model, optimizer, ema)
         ema.count = manifest["ema_count"]
         return manifest
+
+    def _agree(self, folder: Path) -> None:
+        """Raise Refused, on all processes, when one does not find the set that the first one found."""
+        path = folder / MANIFEST
+        found = self.world.gather(digest_file(path) if path.is_file() else f"nothing on {socket.gethostname()}")
+        others = [f"process {rank} finds {what}" for rank, what in enumerate(found) if what != found[0]]
+        if others:
+            raise Refused(
+                f"the processes do not see the same {path}: {'; '.join(others)}; put the results on a file system that "
+                "all machines share"
+            )
 
     def find_best(self) -> Best | None:
         """The best validation on disk; it outlives any number of restarts."""
         found = self.world.on_first(lambda: self._newest_sound("best"))
         return Best(found[1]["step"], found[1]["loss"]) if found else None
 
-    def _write(self, name: str, state: dict[str, Any], manifest: dict[str, Any]) -> None:
+    def _is_kept(self, folder: Path) -> bool:
+        step = folder.name.removeprefix("step-")
+        return self.keep_every is not None and step.isdecimal() and int(step) % self.keep_every == 0
+
+    def _write(self, name: str, state: dict[str, Any], manifest: dict[str, Any], world: World) -> None:
+        """In the writer's thread."""
         temporary, final = self.folder / f".{name}", self.folder / name
-        self.world.on_first(lambda: shutil.rmtree(temporary, ignore_errors=True))
+        world.on_first(lambda: shutil.rmtree(temporary, ignore_errors=True))
         writer = dcp.FileSystemWriter(temporary, sync_files=True)
         try:
             with _one_process_is_meant():
-                dcp.save(state, storage_writer=writer, no_dist=self.world.size == 1)
+                dcp.save(state, storage_writer=writer, process_group=world.group, no_dist=world.size == 1)
         except (CheckpointException, RuntimeError, OSError) as error:
             free = shutil.disk_usage(self.folder).free / 2**20
             reason = str(error).strip().splitlines()[-1]
@@ -117,8 +150,8 @@ class Checkpoints:
                 f"{final}: the checkpoint could not be written, {free:.0f} MiB are free on that disk ({reason}); free "
                 "space and run the same command again: it resumes at the checkpoint before this one"
             ) from None
-        self.world.barrier()
-        self.world.on_first(lambda: _complete(temporary, final, manifest))
+        world.barrier()
+        world.on_first(lambda: _complete(temporary, final, manifest))
 
     def _sets(self, kind: str) -> list[Path]:
         """Newest first."""

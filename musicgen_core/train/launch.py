@@ -13,11 +13,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from musicgen_core.config.training import LaunchConfig
+from musicgen_core.train import fit
 from musicgen_core.train.stop import EXIT_CODE
 from musicgen_core.util.log import say
 
 if TYPE_CHECKING:
     from musicgen_core.train.setup import TrainJob
+    from musicgen_core.train.watch import Watch
 
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 SHUTDOWN_SEC = 120
@@ -44,9 +46,7 @@ def launch(job: TrainJob, where: LaunchConfig) -> None:
     elif worker:
         run_rank(job)
     else:
-        from musicgen_core.train.loop import train
-
-        train(job)
+        _train_alone(job)
 
 
 def is_done(job: TrainJob) -> bool:
@@ -123,6 +123,9 @@ def launch_torchrun(job: TrainJob, where: LaunchConfig) -> None:
         elastic_launch(elastic, run_rank)(replace(job, num_threads=threads))
     except ChildFailedError as error:
         codes = {failure.exitcode for failure in error.failures.values()}
+        if fit.EXIT_CODE in codes:
+            launch_torchrun(job, where)
+            return
         if codes != {EXIT_CODE}:
             say(f"train: a process failed (exit codes {sorted(codes)}); what it said is above")
             raise SystemExit(1) from None
@@ -138,17 +141,40 @@ def run_rank(job: TrainJob) -> None:
     """One process among several: its error is said whole and at once, before anything can wait for the others."""
     from musicgen_core.train.loop import train
     from musicgen_core.train.ranks import Refused
+    from musicgen_core.train.watch import Watch
 
+    rank = os.environ.get("RANK", "0")
+    watch = Watch()
     try:
-        train(job)
+        train(job, watch)
     except Refused as error:
-        _leave(f"train: error: {error}")
-    except Exception:
-        _leave(f"train: process {os.environ.get('RANK', '0')} failed:\n{traceback.format_exc()}")
+        _leave(f"train: error: {error}", watch, quiet=True)
+    except fit.TooLargeError as error:
+        watch.out_of_memory(error.smaller)
+    except Exception as error:
+        watch.wait_for_verdict(error)
+        last = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
+        _leave(f"train: process {rank} failed:\n{traceback.format_exc()}", watch, f"process {rank} failed: {last}")
+    finally:
+        watch.close()
 
 
-def _leave(message: str) -> Any:
-    """Say it and end at once: an orderly end would wait for processes that wait for this one."""
+def _train_alone(job: TrainJob) -> None:
+    """In this process, with the micro-batch that fits."""
+    from musicgen_core.train.loop import train
+
+    while True:
+        try:
+            return train(job)
+        except fit.TooLargeError as error:
+            smaller = error.smaller
+        fit.remember(job.run_dir, smaller, job.config.training.batch_size)  # out here nothing holds the memory any more
+        fit.free_memory()
+
+
+def _leave(message: str, watch: Watch, line: str = "", quiet: bool = False) -> Any:
+    """Say it, tell the others and end: an orderly end would wait for processes that wait for this one."""
     say(message)
+    watch.fail(line, quiet)
     sys.stdout.flush()
     os._exit(1)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from musicgen_core.train.fit import STARTS
 from musicgen_core.train.ranks import Refused, World
 from musicgen_core.util.log import say
 
@@ -81,6 +82,9 @@ def _take(path: Path, mine: dict[str, Any]) -> None:
 def _refuse_if_alive(owner: dict[str, Any], mine: dict[str, Any], path: Path) -> None:
     if owner.get("job_id") and owner["job_id"] == mine["job_id"]:
         return  # the same job after a requeue
+    same = all(owner.get(key) == mine[key] for key in ("host", "pid", "started"))
+    if same and owner.get("starts") != mine["starts"]:
+        return  # this very process, which has started again in its place
     alive: bool | None
     if owner.get("job_id"):
         alive = is_queued(owner["job_id"])
@@ -102,6 +106,7 @@ def _describe_self() -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "started": _started(os.getpid()),
+        "starts": os.environ.get(STARTS, "0"),
         "job_id": os.environ.get("SLURM_JOB_ID"),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

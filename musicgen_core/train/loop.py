@@ -2,70 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from musicgen_core.config.root import TrainStageConfig
+import torch
+
 from musicgen_core.data.batches import valid_batches
+from musicgen_core.train import fit
 from musicgen_core.train.lock import run_lock
 from musicgen_core.train.optim import learning_rate, set_learning_rate
-from musicgen_core.train.ranks import open_world
+from musicgen_core.train.ranks import World, open_world
 from musicgen_core.train.setup import Run, TrainJob, assemble, versions
 from musicgen_core.train.step import StepResult, train_step, validate
 from musicgen_core.train.stop import Stopped, StopSignals
+from musicgen_core.train.watch import Watch
 from musicgen_core.util.atomic import write_json
 from musicgen_core.util.log import say
 
 
-def train(job: TrainJob) -> None:
+def train(job: TrainJob, watch: Watch | None = None) -> None:
     """Train until the last step, resuming by itself; `run_dir/DONE` is written last.
 
-    Raises Refused or ValueError when the run cannot start, NonFiniteError, and Stopped after a signal, with all saved.
+    `watch` is connected when there are other processes. Raises Refused or ValueError when the run cannot start,
+    NonFiniteError, TooLargeError and MemoryError (fit.py), and Stopped after a signal, with all saved.
     """
-    config, t = job.config, job.config.training
+    config = job.config
     with (
         StopSignals() as signals,
-        open_world(t.device, job.num_threads) as world,
+        open_world(config.training.device, job.num_threads, watch) as world,
+        _watched(job, world),
         run_lock(job.run_dir, world),
         assemble(job, world) as run,
     ):
+        t = run.training
         pattern = run.model.pattern(run.segment_frames)
         while run.step < t.steps:
+            run.checkpoints.writer.check()
+            world.watch.mark("data", run.step)
+            signals.save = run.is_save_due()
             batch = run.pace.next(run.batches)
             set_learning_rate(run.optimizer, learning_rate(run.step, t))
-            result = train_step(
-                run.objective,
-                run.optimizer,
-                batch,
-                step=run.step,
-                seed=config.seed,
-                pattern=pattern,
-                world=world,
-                config=t,
-                signals=signals,
-            )
+            try:
+                result = train_step(
+                    run.objective,
+                    run.optimizer,
+                    batch,
+                    step=run.step,
+                    seed=config.seed,
+                    pattern=pattern,
+                    world=world,
+                    config=t,
+                    signals=signals,
+                )
+            except torch.OutOfMemoryError as error:
+                raise run.fit.shrink(run.step, run.first_step, error) from None
             run.step += 1
             last = run.step == t.steps
             if run.step % t.ema_every_steps == 0:
                 run.ema.update()
             if last or run.step % t.log_every_steps == 0:
-                _log(run, config, result, batch.digest)
+                _log(run, result, batch.digest)
             with run.pace.paused():
                 if last or run.step % t.validate_every_steps == 0:
-                    _validate(run, config)
-                if last or result.stop or run.step % t.checkpoint_every_steps == 0:
+                    _validate(run)
+                if last or result.stop or result.save or _is_save_step(run.step, job):
+                    world.watch.mark("checkpoint")
                     _save(run)
             if result.stop and not last:
+                run.checkpoints.writer.finish()
                 if world.first:
                     say(f"train: stopped by a signal, saved at step {run.step}; run the same command to resume")
                 raise Stopped(run.step, result.requeue)
+        run.checkpoints.writer.finish()
         if world.first:
             _finish(run, job)
         world.barrier()
 
 
-def _log(run: Run, config: TrainStageConfig, result: StepResult, samples: str) -> None:
+@contextmanager
+def _watched(job: TrainJob, world: World) -> Iterator[None]:
+    """From here on, what happens to one process ends all of them."""
+
+    def start_again(micro_batch_size: int) -> None:
+        if world.first:
+            fit.remember(job.run_dir, micro_batch_size, job.config.training.batch_size)
+        fit.start_again()
+
+    if world.size > 1:
+        world.watch.connect(world.rank, job.upkeep.stall_limit_sec, world.on_first, start_again)
+    yield
+
+
+def _log(run: Run, result: StepResult, samples: str) -> None:
     """One line for the eye, one for the record. `samples` is the digest of the batch's segments."""
-    t = config.training
+    t = run.training
     speed = run.pace.report(t.batch_size * run.segment_frames)
     if run.history is None:
         return
@@ -91,9 +122,9 @@ def _log(run: Run, config: TrainStageConfig, result: StepResult, samples: str) -
     )
 
 
-def _validate(run: Run, config: TrainStageConfig) -> None:
+def _validate(run: Run) -> None:
     """Measure the averaged weights on the fixed segments; keep them if they are the best so far."""
-    t = config.training
+    t = run.training
     if run.ema.count == 0:  # before the first regular update the average is still the initialisation
         run.ema.update()
     pattern = run.model.pattern(run.segment_frames)
@@ -119,10 +150,16 @@ def _validate(run: Run, config: TrainStageConfig) -> None:
         run.best = run.checkpoints.save_best(run.step, loss, run.ema)
 
 
+def _is_save_step(step: int, job: TrainJob) -> bool:
+    every = (job.config.training.checkpoint_every_steps, job.upkeep.keep_every_steps)
+    return any(step % steps == 0 for steps in every if steps is not None)
+
+
 def _save(run: Run) -> None:
     if run.history:
         run.history.sync()
     extra = {"data": run.batches.state_dict(), "seconds": run.pace.seconds}
+    run.saved_sec = run.pace.seconds
     run.checkpoints.save(run.step, run.model, run.optimizer, run.ema, extra)
 
 

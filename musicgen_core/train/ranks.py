@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -13,6 +13,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from musicgen_core.train.fit import STARTS
+from musicgen_core.train.watch import Watch
 
 T = TypeVar("T")
 
@@ -34,6 +37,12 @@ class World:
     mesh: DeviceMesh | None
     """None with one process."""
 
+    watch: Watch = field(default_factory=Watch)
+    """Told how far this process is; connected only among several."""
+
+    group: dist.ProcessGroup | None = None
+    """None: the default one."""
+
     @property
     def first(self) -> bool:
         return self.rank == 0
@@ -41,7 +50,7 @@ class World:
     def sum(self, tensor: Tensor) -> Tensor:
         """Sum over processes, in place."""
         if self.size > 1:
-            dist.all_reduce(tensor)
+            dist.all_reduce(tensor, group=self.group)
         return tensor
 
     def gather(self, value: T) -> list[T]:
@@ -49,7 +58,7 @@ class World:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, group=self.group)
         return values
 
     def on_first(self, function: Callable[[], T]) -> T:
@@ -65,18 +74,18 @@ class World:
             if self.first:
                 box = [function(), False]
         finally:
-            dist.broadcast_object_list(box, src=0)
+            dist.broadcast_object_list(box, src=0, group=self.group)
         if box[1]:
             raise SystemExit(1)
         return box[0]
 
     def barrier(self) -> None:
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(group=self.group)
 
 
 @contextmanager
-def open_world(device: str, num_threads: int) -> Iterator[World]:
+def open_world(device: str, num_threads: int, watch: Watch | None = None) -> Iterator[World]:
     """Join the processes that RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT describe, if these are set.
 
     `device` is auto, cpu or cuda; gloo serves the CPU and NCCL the GPUs. Raises Refused when there is no GPU for cuda.
@@ -93,7 +102,14 @@ def open_world(device: str, num_threads: int) -> Iterator[World]:
     if size == 1:
         yield World(0, 1, chosen, None)
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=TIMEOUT)
-    yield World(dist.get_rank(), size, chosen, init_device_mesh(kind, (size,)))
+    store, rank, _ = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo",
+        store=dist.PrefixStore(os.environ.get(STARTS, "0"), store),
+        rank=rank,
+        world_size=size,
+        timeout=TIMEOUT,
+    )
+    yield World(rank, size, chosen, init_device_mesh(kind, (size,)), watch or Watch())
     # Only after success: to tear a group down whose members have failed may wait for them forever.
     dist.destroy_process_group()

@@ -6,7 +6,7 @@ import json
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from musicgen_core import __version__
 from musicgen_core.config.condition import reads_audio
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.sampling import normalise_mix
+from musicgen_core.config.training import TrainingConfig
+from musicgen_core.config.upkeep import UpkeepConfig
 from musicgen_core.data.batches import TokenBatches, TokenDataset, count_segment_frames
 from musicgen_core.data.track_audio import TrackAudio
 from musicgen_core.data.tracks import TrackTable, open_tracks
@@ -26,13 +28,14 @@ from musicgen_core.lm.model import LanguageModel, build_model, resolve_model
 from musicgen_core.patterns.layout import build_pattern
 from musicgen_core.train.checkpoint import Best, Checkpoints, load_start
 from musicgen_core.train.ema import Ema
+from musicgen_core.train.fit import Fit
 from musicgen_core.train.metrics import History
 from musicgen_core.train.optim import build_optimizer, learning_rate
 from musicgen_core.train.pace import Pace
 from musicgen_core.train.parallel import distribute, is_sharded
 from musicgen_core.train.ranks import Refused, World
 from musicgen_core.train.recordings import Recordings
-from musicgen_core.train.step import Objective
+from musicgen_core.train.step import NonFiniteError, Objective
 from musicgen_core.util.atomic import write_json
 from musicgen_core.util.digest import digest_file
 from musicgen_core.util.log import say
@@ -62,12 +65,19 @@ class TrainJob:
     audio: tuple[Path, ...] = ()
     """Prepared tars CORPUS/BUCKET.tar, for a model that is conditioned on recordings."""
 
+    upkeep: UpkeepConfig = field(default_factory=UpkeepConfig)
+
 
 @dataclass
 class Run:
     """A run in one process, ready to train."""
 
     world: World
+
+    training: TrainingConfig
+    """The config's, with the micro-batch that fits."""
+
+    fit: Fit
     segment_frames: int
     valid_tracks: TrackTable
     model: LanguageModel
@@ -86,7 +96,18 @@ class Run:
     step: int
     """Finished steps."""
 
+    first_step: int
+    """... at this start."""
+
     best: Best | None
+    save_every_sec: float | None
+    saved_sec: float
+    """When the newest checkpoint was made, on the clock of `pace`."""
+
+    def is_save_due(self) -> bool:
+        """Whether the first process's clock asks for a checkpoint."""
+        due = self.save_every_sec is not None and self.pace.seconds - self.saved_sec >= self.save_every_sec
+        return due and self.world.first
 
 
 @contextmanager
@@ -98,6 +119,8 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     config, t = job.config, job.config.training
     segment_frames = count_segment_frames(t.segment_sec, config.codec)
     world.on_first(lambda: _check(job, world, segment_frames))
+    fit = Fit(job.run_dir, t.batch_size // world.size, t.micro_batch_size)
+    t = replace(t, micro_batch_size=world.on_first(lambda: fit.micro_batch_size))
     tracks = open_tracks(job.manifests, job.indexes, "train", config.codec)
     model = build_model(config.model, config.conditioner, config.codec)
     initialize(model, config.seed)
@@ -105,7 +128,7 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     distribute(objective, model.transformer.layers, world, t)
     optimizer = build_optimizer(model, t)
     ema = Ema(model, t.ema_decay)
-    checkpoints = Checkpoints(job.run_dir, world, t.keep_last)
+    checkpoints = Checkpoints(job.run_dir, world, t.keep_last, job.upkeep.keep_every_steps)
     loaded = checkpoints.load_newest(model, optimizer, ema)
     step = loaded["step"] if loaded else 0
     if loaded is None and job.continue_from is not None:
@@ -135,6 +158,8 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
         history = History(job.run_dir, step) if world.first else None
         run = Run(
             world=world,
+            training=t,
+            fit=fit,
             segment_frames=segment_frames,
             valid_tracks=open_tracks(job.manifests, job.indexes, "valid", config.codec),
             model=model,
@@ -147,13 +172,22 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
             history=history,
             pace=Pace(loaded["seconds"] if loaded else 0.0),
             step=step,
+            first_step=step,
             best=checkpoints.find_best(),
+            save_every_sec=None if job.upkeep.checkpoint_every_min is None else 60 * job.upkeep.checkpoint_every_min,
+            saved_sec=loaded["seconds"] if loaded else 0.0,
         )
         if world.first:
             _introduce(job, run, tracks)
         try:
             yield run
+            checkpoints.writer.close()
+        except NonFiniteError:  # on all processes at once: the sets that are on their way to disk arrive there
+            checkpoints.writer.finish()
+            raise
         finally:
+            if world.size == 1:
+                checkpoints.writer.close()
             if history:
                 history.close()
 
@@ -251,7 +285,7 @@ def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
 
 def _introduce(job: TrainJob, run: Run, tracks: TrackTable) -> None:
     """Say what is about to happen."""
-    config, t, world = job.config, job.config.training, run.world
+    config, t, world = job.config, run.training, run.world
     total = sum(p.numel() for p in run.model.parameters())
     sharded = is_sharded(world, t)
     local = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in run.model.parameters())

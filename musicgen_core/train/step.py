@@ -61,6 +61,9 @@ class StepResult:
     requeue: bool
     """... by the signal that SLURM sends before it takes the machine away."""
 
+    save: bool
+    """It is time for a checkpoint, by the first process's clock."""
+
     @property
     def loss(self) -> float:
         return float(self.loss_K.mean())
@@ -93,29 +96,33 @@ def train_step(
     size = config.micro_batch_size or len(batch.tracks)
     sums = []
     for number, part in enumerate(batch.split(size)):
+        world.watch.mark("forward and backward", step)
         prepared = _prepare(objective.model, rows[number * size : (number + 1) * size], world)
         with autocast(world, config):
             sums_BK = objective(*_inputs(part, world), prepared)
         # Gradients are averaged over processes, hence the factor world.size in the weights.
         (sums_BK * weights_K).sum().backward()
         sums.append(sums_BK.detach())
+    world.watch.mark("gradients of all")
     if world.size > 1 and not is_sharded(world, config):
         average_gradients(objective)
     grad_norm = _full(nn.utils.clip_grad_norm_(objective.parameters(), config.max_grad_norm))
 
     sums_BK = torch.cat(sums).double()
-    asked = torch.tensor([signals.stop, signals.requeue], dtype=torch.float64, device=world.device)
+    asked = torch.tensor([signals.stop, signals.requeue, signals.save], dtype=torch.float64, device=world.device)
     totals = world.sum(torch.cat([sums_BK.sum(0), asked])).cpu()
     if not (torch.isfinite(totals).all() and torch.isfinite(grad_norm)):
         _raise_non_finite(step, batch, sums_BK, float(grad_norm), world)
+    world.watch.mark("update")
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return StepResult(
-        loss_K=(totals[:-2] / counts_K).numpy(),
+        loss_K=(totals[:-3] / counts_K).numpy(),
         grad_norm=float(grad_norm),
         learning_rate=optimizer.param_groups[0]["lr"],
-        stop=bool(totals[-2] > 0),
-        requeue=bool(totals[-1] > 0),
+        stop=bool(totals[-3] > 0),
+        requeue=bool(totals[-2] > 0),
+        save=bool(totals[-1] > 0),
     )
 
 
@@ -127,6 +134,7 @@ def validate(
     totals_K = counts_K = None
     objective.eval()
     for batch in batches:
+        world.watch.mark("validation")
         prepared = _prepare(objective.model, plain_rows(batch.lines, objective.model.config.conditions), world)
         with autocast(world, config):
             sums_BK = objective(*_inputs(batch, world), prepared)

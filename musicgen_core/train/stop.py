@@ -28,6 +28,8 @@ class StopSignals:
     def __init__(self) -> None:
         self.stop = False
         self.requeue = False
+        self.save = False
+        """Not a signal: the first process's clock asks for a checkpoint. All agree on it as on the others."""
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignals:

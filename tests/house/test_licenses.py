@@ -22,11 +22,11 @@ NAMED = {
     "cuda-toolkit": "NVIDIA's, a dependency of torch for CUDA; not ours to pass on, pip fetches it",
     "conda-inject": "MIT by its LICENSE file; a dependency of snakemake",
     "docutils": "public domain and BSD; its GPL part is an Emacs mode that nothing imports",
-    "encodec": "its wheel of 2022 says CC-BY-NC-4.0, its repository says MIT since; imported, not passed on",
+    "encodec": "its wheel of 2022 says CC-BY-NC-4.0, its repository MIT (README of facebookresearch/encodec, License)",
     "matplotlib": "PSF-like",
     "nvidia-*": "NVIDIA's, dependencies of torch for CUDA; not ours to pass on, pip fetches them",
     "shellingham": "ISC",
-    "snakemake-interface-*": "MIT by their repositories; dependencies of snakemake",
+    "snakemake-interface-*": "MIT by the LICENSE files in their wheels; dependencies of snakemake",
 }
 CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",

@@ -1,0 +1,187 @@
+"""Each process watches over the others: when one fails, stalls or dies, all end within seconds and say which it was.
+
+The training thread marks its progress; a thread of its own tells the hub (hub.py), which runs in the first process,
+and ends this process when the hub says so, wherever the training thread hangs.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import selectors
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+from musicgen_core.train.hub import ACKNOWLEDGE_SEC, BEAT_SEC, FROZEN_SEC, Hub, Lines
+from musicgen_core.util.log import say
+
+WAIT_FOR_VERDICT_SEC = 5.0
+"""An error out of a collective is mostly another process's end: what that one has to say comes first."""
+
+DISTRIBUTED = os.path.join("torch", "distributed", "")
+OURS = os.path.join("musicgen_core", "")
+
+
+class Watch:
+    """One process's part. Not yet connected, every method is free."""
+
+    def __init__(self) -> None:
+        self.rank = 0
+        self._count = self._step = 0
+        self._phase = "start"
+        self._since = time.monotonic()
+        self._main = threading.get_ident()
+        self._lines: Lines | None = None
+        self._hub: Hub | None = None
+        self._leaving = False
+        self._heard_out = threading.Event()
+
+    def connect(
+        self,
+        rank: int,
+        limit_sec: float,
+        on_first: Callable[[Callable[[], Any]], Any],
+        fit: Callable[[int], None],
+    ) -> None:
+        """Meet the other processes. `on_first` is World's; `fit` starts again with a smaller micro-batch, when one of
+        them is short of memory. A collective call. Raises OSError when the first process cannot be reached."""
+        self.rank, self._fit, self._limit_sec = rank, fit, limit_sec
+        host = os.environ.get("MASTER_ADDR", "localhost")
+        if rank == 0:
+            here = host in ("localhost", "127.0.0.1")
+            self._hub = Hub("localhost" if here else "", secrets.token_hex(8), limit_sec)
+            self._hub.start()
+        hub = self._hub
+        port, token = on_first(lambda: (hub.port, hub.token) if hub else None)
+        connection = socket.create_connection((host, port), timeout=30)
+        connection.settimeout(None)
+        self._lines = Lines(connection)
+        self._lines.send({"kind": "hello", "rank": rank, "token": token})
+        self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
+        self._thread.start()
+
+    def mark(self, phase: str, step: int | None = None) -> None:
+        """The training thread has come this far, with `step` steps finished; every process makes the same marks."""
+        self._phase, self._since = phase, time.monotonic()
+        self._step = self._step if step is None else step
+        self._count += 1
+
+    def touch(self) -> None:
+        """The training thread waits for something that goes on."""
+        self._since = time.monotonic()
+
+    def fail(self, line: str, quiet: bool = False) -> None:
+        """Tell the others that this process ends and has said why; return when they know. `quiet`: say nothing more."""
+        self._report({"kind": "failed", "line": line, "quiet": quiet})
+
+    def out_of_memory(self, micro_batch_size: int) -> None:
+        """Make all processes start again with this micro-batch. Does not return."""
+        self._report({"kind": "memory", "micro_batch_size": micro_batch_size})
+        self._fit(micro_batch_size)
+
+    def wait_for_verdict(self, error: BaseException) -> None:
+        """After an error out of a collective: end here, in the watching thread, if another process is the cause."""
+        if self._lines is not None and is_in_collective(_innermost(error.__traceback__)):
+            time.sleep(WAIT_FOR_VERDICT_SEC)
+
+    def close(self) -> None:
+        """This process ends well."""
+        if self._lines is None:
+            return
+        self._leaving = True
+        self._lines.send({"kind": "bye"})
+        if self._hub is not None:
+            self._hub.close()
+
+    def _report(self, message: dict[str, Any]) -> None:
+        if self._lines is not None:
+            self._leaving = True
+            self._lines.send(message)
+            self._heard_out.wait(2 * ACKNOWLEDGE_SEC)
+
+    def _follow(self) -> None:
+        assert self._lines is not None
+        selector = selectors.DefaultSelector()
+        selector.register(self._lines.connection, selectors.EVENT_READ)
+        turned = heard = time.monotonic()
+        while True:
+            ready = selector.select(BEAT_SEC)
+            now = time.monotonic()
+            if now - turned > FROZEN_SEC:  # this process was stopped and goes on: so was its training thread
+                heard = self._since = now
+            turned = now
+            self._lines.send(self._beat(now))
+            for message in self._lines.receive() if ready else []:
+                heard = now
+                if message["kind"] == "over":
+                    return
+                if message["kind"] != "beat":
+                    self._obey(message)
+            if self._leaving and (self._heard_out.is_set() or not self._lines.open):
+                return
+            if not self._lines.open:
+                _end(f"train: process {self.rank} ends: process 0 is gone")
+            if self._count and now - heard > self._limit_sec + ACKNOWLEDGE_SEC and not self._leaving:
+                _end(f"train: process {self.rank} ends: process 0 has given no sign of life for {self._limit_sec:g} s")
+
+    def _beat(self, now: float) -> dict[str, Any]:
+        return {
+            "kind": "beat",
+            "count": self._count,
+            "step": self._step,
+            "phase": self._phase,
+            "idle_sec": now - self._since,
+            "waiting": is_in_collective(sys._current_frames().get(self._main)),
+        }
+
+    def _obey(self, verdict: dict[str, Any]) -> None:
+        assert self._lines is not None
+        mine = self.rank in verdict.get("ranks", [verdict["rank"]])
+        if verdict["kind"] in ("stalled", "speak") and mine and not self._heard_out.is_set():
+            frame = sys._current_frames().get(self._main)
+            stack = "".join(traceback.format_stack(frame)) if frame else ""
+            say(f"train: process {self.rank} stalls: {verdict['line']}. Its stack:\n{stack}")
+            self._heard_out.set()
+        elif not mine and verdict["kind"] != "memory" and not verdict.get("quiet"):
+            say(f"train: process {self.rank} ends: {verdict['line']}")
+        self._lines.send({"kind": "ack"})
+        if verdict["kind"] == "speak":
+            return
+        if verdict["kind"] == "memory":
+            self._fit(verdict["micro_batch_size"])
+        if mine and verdict["kind"] == "failed":
+            self._heard_out.set()  # it ends by itself
+            return
+        _end("")
+
+
+def is_in_collective(frame: FrameType | None) -> bool:
+    """Whether this stack, from its innermost frame up to our own code, is at work inside torch.distributed."""
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if DISTRIBUTED in name:
+            return True
+        if OURS in name:
+            return False
+        frame = frame.f_back
+    return False
+
+
+def _innermost(trace: TracebackType | None) -> FrameType | None:
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame if trace else None
+
+
+def _end(line: str) -> None:
+    """End at once: an orderly end would wait for the others."""
+    if line:
+        say(line)
+    sys.stdout.flush()
+    os._exit(1)

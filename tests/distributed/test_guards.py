@@ -1,0 +1,174 @@
+"""What one process does to the others: it raises, stalls, freezes, dies, or runs out of memory."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ranks import run_ranks, start_ranks
+from token_corpus import tiny_config, write_corpus
+
+from musicgen_core.config.upkeep import UpkeepConfig
+from musicgen_core.stages.train import run
+from musicgen_core.train.checkpoint import read_tensors
+from musicgen_core.train.launch import run_rank
+from musicgen_core.train.setup import TrainJob
+
+LIMIT_SEC = 2.0
+ENDED_SEC = 10.0
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def make_job(corpus: tuple[Path, Path], run_dir: Path, **training: Any) -> TrainJob:
+    upkeep = UpkeepConfig(stall_limit_sec=LIMIT_SEC)
+    return TrainJob(tiny_config(**training), (corpus[0],), (corpus[1],), run_dir, 1, upkeep=upkeep)
+
+
+def disturb(job: TrainJob, rank: str, act: Callable[[], None]) -> None:
+    """Train; at its seventh forward pass this rank does something."""
+    from musicgen_core.train import step
+
+    real, calls = step.sum_losses, []
+
+    def disturbed(*arguments: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        if os.environ["RANK"] == rank and len(calls) == 7:
+            (job.run_dir / "when").write_text(str(time.time()))
+            act()
+        return real(*arguments)
+
+    step.sum_losses = disturbed
+    run_rank(job)
+
+
+def fail() -> None:
+    raise KeyError("made to fail")
+
+
+def sleep() -> None:
+    time.sleep(100)
+
+
+def freeze() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_all(size: int, arguments: tuple[Any, ...], log: Path) -> tuple[list[int | None], list[str], float]:
+    """Run until all but frozen processes have ended -> exit codes, what each said, seconds since the disturbance."""
+    processes = start_ranks(size, disturb, arguments, log)
+    deadline = time.monotonic() + 100
+    while sum(p.exitcode is None for p in processes) > (arguments[2] is freeze):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    seconds = time.time() - float((arguments[0].run_dir / "when").read_text())
+    codes = [p.exitcode for p in processes]
+    for process in processes:
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+    return codes, [(log.parent / f"{log.name}.{rank}").read_text() for rank in range(size)], seconds
+
+
+@pytest.mark.parametrize(("rank", "sharding"), [("0", "none"), ("2", "full")])
+def test_a_rank_that_raises_speaks_first_and_ends_all(
+    rank: str, sharding: str, corpus: tuple[Path, Path], tmp_path: Path
+) -> None:
+    job = make_job(corpus, tmp_path / "run", batch_size=3, sharding=sharding)
+    codes, said, seconds = end_all(3, (job, rank, fail), tmp_path / "log")
+    assert codes == [1, 1, 1]
+    assert seconds < ENDED_SEC
+    guilty = said.pop(int(rank))
+    assert f"train: process {rank} failed:\nTraceback" in guilty
+    assert "KeyError: 'made to fail'" in guilty
+    for text in said:
+        assert text.endswith(f"ends: process {rank} failed: KeyError: 'made to fail'\n")
+        assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_rank_that_stalls_is_named_with_its_stack(rank: str, corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    codes, said, seconds = end_all(2, (make_job(corpus, tmp_path / "run"), rank, sleep), tmp_path / "log")
+    assert codes == [1, 1]
+    assert seconds < LIMIT_SEC + ENDED_SEC
+    guilty = said.pop(int(rank))
+    assert f"train: process {rank} stalls: process {rank} has made no progress for 2 s" in guilty
+    assert "it had finished 6 steps and was at: forward and backward" in guilty
+    assert "time.sleep(100)" in guilty
+    assert f"ends: process {rank} has made no progress" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("rank", "act", "line"),
+    [
+        ("0", die, "process 0 is gone"),
+        ("1", die, "process 1 is gone; it had finished"),
+        ("0", freeze, "process 0 has given no sign of life for 2 s"),
+        ("1", freeze, "process 1 has given no sign of life for 2 s"),
+    ],
+)
+def test_a_rank_that_dies_or_freezes_is_named(
+    rank: str, act: Callable[[], None], line: str, corpus: tuple[Path, Path], tmp_path: Path
+) -> None:
+    codes, said, seconds = end_all(2, (make_job(corpus, tmp_path / "run"), rank, act), tmp_path / "log")
+    assert codes[1 - int(rank)] == 1
+    assert seconds < LIMIT_SEC + ENDED_SEC
+    assert line in said[1 - int(rank)]
+    assert "Traceback" not in said[1 - int(rank)]
+
+
+def run_small(size: int, job: TrainJob, most: int, where: int) -> tuple[list[int], str]:
+    """Ranks as torchrun would start them, each a command of its own."""
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+    command = [sys.executable, str(Path(__file__).with_name("small_memory.py")), "train"]
+    command += ["--config", json.dumps(asdict(job.config)), "--manifests", str(job.manifests[0])]
+    command += ["--indexes", str(job.indexes[0]), "--run-dir", str(job.run_dir)]
+    variables = {"MOST": most, "WHERE": where, "OMP_NUM_THREADS": 1}
+    if size > 1:
+        variables |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "WORLD_SIZE": size, "TORCHELASTIC_RUN_ID": "x"}
+    ranks = []
+    for rank in range(size):
+        own = {"RANK": rank, "LOCAL_RANK": rank} if size > 1 else {}
+        environment = {**os.environ, **{name: str(value) for name, value in (variables | own).items()}}
+        ranks.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    said = [process.communicate(timeout=100)[1] for process in ranks]
+    return [process.returncode for process in ranks], "".join(said)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    sets = [read_tensors(folder / "checkpoints/step-00000006") for folder in (one, other)]
+    return all(torch.equal(sets[0][name], sets[1][name]) for name in sets[0])
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_too_little_memory_halves_the_micro_batch_on_all(size: int, corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    options = {"batch_size": 4 * size, "steps": 6}
+    job = make_job(corpus, tmp_path / "halved", **options)
+    codes, said = run_small(size, job, 1, size - 1)
+    assert codes == [0] * size, said
+    for micro in (2, 1):
+        assert f"starts again with a micro-batch of {micro} per process; the global batch stays {4 * size}." in said
+    assert f"batch of {4 * size} segments of 1 s = {size} processes x 4 rounds x 1" in said
+    assert "Traceback" not in said
+    assert json.loads((job.run_dir / "micro_batch.json").read_text()) == {"micro_batch_size": 1}
+
+    small = make_job(corpus, tmp_path / "small", **options, micro_batch_size=1)
+    assert run_small(size, small, 1, 0)[0] == [0] * size
+    assert same_weights(job.run_dir, small.run_dir)
