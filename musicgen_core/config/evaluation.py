@@ -29,6 +29,11 @@ class GenerationConfig:
     cfg_coef: float = 3.0
     """Classifier-free guidance scale; 1: off."""
 
+    cfg_coef_beta: float | None = None
+    """Double guidance, for models that are conditioned on more than words (AudioCraft's cfg_coef_beta): how much words
+    weigh against the rest, logits = null + cfg_coef (rest + beta (all - rest) - null). 1 is plain guidance, at half as
+    much work again; null: plain guidance."""
+
     seed: int = 0
     """Each sample's randomness is a function of (seed, sample number) alone."""
 

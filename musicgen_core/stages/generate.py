@@ -206,6 +206,7 @@ def _make_samples(
                     "codes_shape": list(codes_BKT.shape[1:]),
                     "gain": gain,
                     "took_sec": round(took_sec, 3),
+                    **({"cfg_coef_beta": config.cfg_coef_beta} if config.cfg_coef_beta is not None else {}),
                     **({"melody": request.more.melody} if request.more.melody is not None else {}),
                     **({"conditions": request.more.conditions} if request.more.conditions else {}),
                 }
