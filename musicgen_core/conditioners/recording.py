@@ -39,6 +39,9 @@ class AudioConditioner(Conditioner):
     num_draws: int = 0
     """Uniforms that `take` needs for each sample in training."""
 
+    takes_text: bool = False
+    """Whether `prepare` takes texts as well: in generation, the caption stands in for a recording that is not given."""
+
     @abstractmethod
     def take(self, recording: Recording, draws: Sequence[float] | None = None) -> Any:
         """What a sample keeps of its segment's audio: small, on the CPU, made in the loader's thread, and a value that

@@ -87,9 +87,38 @@ class ChromaConditionConfig:
     """Probability, per sample, that this condition alone is dropped in training."""
 
 
-ConditionConfig = AttributeConditionConfig | NumberConditionConfig | ChromaConditionConfig
+@dataclass(frozen=True, kw_only=True)
+class ClapConditionConfig:
+    """CLAP's joint embedding of audio and text (arXiv 2211.06687), quantised: trained on the audio of each segment,
+    asked with words or with a recording."""
 
-AUDIO_KINDS = ("chroma",)
+    kind: Literal["clap"]
+
+    path: str
+    """Local folder with transformers' ClapModel, or a hub id that `musicgen fetch` has resolved, such as
+    laion/clap-htsat-unfused."""
+
+    revision: str | None = None
+    """Commit hash of the hub id; required when `path` is a hub id."""
+
+    fusion: Fusion = "cross"
+
+    stride_sec: float = 1.0
+    """Time between the windows of 10 s whose embeddings are averaged."""
+
+    num_levels: int = 12
+    """Levels of the residual quantiser."""
+
+    num_entries: int = 1024
+    """Entries of each level."""
+
+    dropout: float = 0.0
+    """Probability, per sample, that this condition alone is dropped in training."""
+
+
+ConditionConfig = AttributeConditionConfig | NumberConditionConfig | ChromaConditionConfig | ClapConditionConfig
+
+AUDIO_KINDS = ("chroma", "clap")
 """Kinds that condition on a track's own audio."""
 
 

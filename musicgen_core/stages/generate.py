@@ -103,8 +103,8 @@ def make_row(request: Request, model: LanguageModel, shards: TrackAudio | None, 
 
     more = request.more
     row: dict[str, Any] = {"description": request.prompt, **more.conditions}
-    heard = [name for name, conditioner in model.conditioners.items() if isinstance(conditioner, AudioConditioner)]
-    if unknown := sorted(set(more.conditions) - set(model.config.conditions)):
+    heard = {name: item for name, item in model.conditioners.items() if isinstance(item, AudioConditioner)}
+    if unknown := sorted(set(more.conditions) - (set(model.config.conditions) - set(heard))):
         raise ValueError(
             f"prompt {request.prompt!r}: the model is not conditioned on {', '.join(unknown)}, but on "
             f"{list(model.fusions)}"
@@ -122,8 +122,11 @@ def make_row(request: Request, model: LanguageModel, shards: TrackAudio | None, 
         if heard and shards is not None:
             wav_BCN, num_valid_B = shards.read([request.track], [0], segment_frames)
             recording = Recording(wav_BCN[0, :, : num_valid_B[0]], shards.codec.sample_rate_hz)
-    if recording is not None:
-        row |= dict.fromkeys(heard, recording)
+    for name, conditioner in heard.items():
+        if recording is not None:
+            row[name] = recording
+        elif conditioner.takes_text:
+            row[name] = request.prompt
     return row if any(value is not None for value in row.values()) else None
 
 

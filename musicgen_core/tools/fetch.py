@@ -8,7 +8,7 @@ from pathlib import Path
 
 from musicgen_core import native
 from musicgen_core.config.codec_spec import read_codec_spec
-from musicgen_core.config.condition import ChromaConditionConfig
+from musicgen_core.config.condition import ChromaConditionConfig, ClapConditionConfig
 from musicgen_core.config.data import EncodecCodecConfig
 from musicgen_core.config.load import resolve_runs
 from musicgen_core.config.model import T5ConditionerConfig
@@ -75,6 +75,8 @@ def list_assets(config: RootConfig) -> list[Asset]:
             if isinstance(condition, ChromaConditionConfig) and condition.separate is not None:
                 key = f"model.conditions.{name}.separate.path"
                 named.append((key, condition.separate.path, condition.separate.revision, True))
+            if isinstance(condition, ClapConditionConfig):
+                named.append((f"model.conditions.{name}.path", condition.path, condition.revision, True))
     assets = []
     for key, path, revision, accepted in dict.fromkeys(named):
         if revision is None:

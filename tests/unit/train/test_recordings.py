@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from audio_corpus import write_audio, write_sung_corpus
+from small_clap import write_clap
 from token_corpus import SPEC, tiny_config, write_corpus
 
 from musicgen_core import native
 from musicgen_core.conditioners.chroma import SegmentChroma, compute_chroma
 from musicgen_core.conditioners.recording import Recording
 from musicgen_core.conditioners.rows import training_rows
-from musicgen_core.config.condition import ChromaConditionConfig
+from musicgen_core.config.condition import ChromaConditionConfig, ClapConditionConfig
 from musicgen_core.config.pattern import ParallelPatternConfig
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.data.batches import Batch, TokenBatches, TokenDataset, valid_batches
@@ -23,6 +24,7 @@ from musicgen_core.data.track_audio import TrackAudio
 from musicgen_core.data.tracks import open_tracks
 from musicgen_core.lm.model import build_model
 from musicgen_core.stages.train import run
+from musicgen_core.train.checkpoint import load_best_weights
 from musicgen_core.train.ranks import Refused
 from musicgen_core.train.recordings import Recordings
 from musicgen_core.util.atomic import read_jsonl
@@ -210,3 +212,26 @@ def test_what_only_the_melody_tells_is_learnt(tmp_path: Path) -> None:
 
     assert final({}, "deaf") > 4.05
     assert final({"conditions": {"self_wav": chroma}}, "hearing") < 3.5
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers' modules
+def test_clap_learns_its_codebooks_and_resumes(corpus: Corpus, tmp_path: Path) -> None:
+    clap = ClapConditionConfig(
+        kind="clap", path=str(write_clap(tmp_path / "clap")), num_levels=2, num_entries=8, dropout=0.3
+    )
+    options = {"steps": 6, "checkpoint_every_steps": 3, "validate_every_steps": 3}
+
+    def train(name: str, **more: Any) -> list[dict[str, Any]]:
+        return start(corpus, tmp_path / name, tiny_config({"conditions": {"sound": clap}}, **options, **more))
+
+    whole = train("whole")
+    weights, _ = load_best_weights(tmp_path / "whole")
+    ready = [value for name, value in weights.items() if name.endswith("inited")]
+    assert len(ready) == 2
+    assert all(value > 0 for value in ready)
+    train("cut")
+    (tmp_path / "cut/DONE").unlink()
+    (tmp_path / "cut/checkpoints/step-00000006/.metadata").write_bytes(b"")
+    assert train("cut") == whole
+    for one, other in zip(train("small", micro_batch_size=1), whole, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
