@@ -14,11 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import record
 import torch
 
 from musicgen_core.conditioners.base import Condition
@@ -128,8 +130,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--folder", type=Path, required=True, help="where transformers' copies of the weights go")
+    parser.add_argument("--folder", type=Path, help="where transformers' copies of the weights go; default: a temporary one")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    record.add_flag(parser)
     options = parser.parse_args()
     clock = time.process_time if options.clock == "cpu" else time.perf_counter
     torch.set_num_threads(options.threads)
@@ -146,9 +149,11 @@ def main() -> None:
     rows = []
     for size in options.sizes:
         for batch in options.batches:
-            rows.append(measure(size, batch, options.frames, options.rounds, options.folder, clock))
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = options.folder or Path(temporary)
+                rows.append(measure(size, batch, options.frames, options.rounds, folder, clock))
             print(json.dumps(rows[-1]), flush=True)
-    print(json.dumps({**facts, "rows": rows}))
+    record.write(options, "generate", {**facts, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -9,6 +9,23 @@ from musicgen_core.config.prompt import PromptConfig
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContinuationConfig:
+    """Music to go on from."""
+
+    audio: str
+    """Path of a recording, of any format, rate and number of channels that the corpora may have."""
+
+    prompt_sec: float = 3.0
+    """How much of it is given. The sample begins with this, as the codec renders it, and goes on."""
+
+    start_sec: float = 0.0
+    """Where the given part begins in the recording."""
+
+    text: str | None = None
+    """Words; null: none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GenerationConfig:
     """Sampling. The defaults are AudioCraft's public ones, but for the duration."""
 
@@ -16,7 +33,20 @@ class GenerationConfig:
     """What to generate from, besides the held-out captions of generate.jsonl: texts, or texts with a melody or other
     conditions (text, melody, melody_start_sec, conditions)."""
 
+    continuations: tuple[ContinuationConfig, ...] = ()
+    """Recordings whose beginning is continued, after the samples of `prompts` and captions."""
+
     duration_sec: float = 5.0
+    """Of each sample; of a continuation with what it is given."""
+
+    window_sec: float | None = None
+    """Longer samples are generated in windows of this length, each going on from the last one's end; null: the segments
+    that the model was trained on."""
+
+    extend_stride_sec: float | None = None
+    """How far each window advances; what lies behind it is what the next one hears. null: three fifths of the window, as
+    MusicGen's 18 s of 30 s."""
+
     top_k: int = 250
     """Sample among the k likeliest codes; 0: all."""
 
@@ -43,6 +73,30 @@ class GenerationConfig:
     def melodies(self) -> list[str]:
         """Paths of all audio files that prompts follow."""
         return [prompt.melody for prompt in self.prompts if isinstance(prompt, PromptConfig) and prompt.melody]
+
+
+def check_generation(config: GenerationConfig) -> None:
+    """Raise ValueError, one line that goes on from the name of the section, unless lengths fit each other."""
+    if config.duration_sec <= 0 or config.temperature < 0:
+        raise ValueError(": duration_sec must be above 0 and temperature at least 0")
+    window_sec, stride_sec = config.window_sec, config.extend_stride_sec
+    if window_sec is not None and window_sec <= 0:
+        raise ValueError(f".window_sec: {window_sec:g} must be above 0, or null for the model's own")
+    if stride_sec is not None and (stride_sec <= 0 or (window_sec is not None and stride_sec >= window_sec)):
+        below = f" and below window_sec {window_sec:g}" if window_sec is not None else ""
+        raise ValueError(f".extend_stride_sec: {stride_sec:g} must be above 0{below}")
+    for number, item in enumerate(config.continuations):
+        name = f".continuations.{number} ({item.audio})"
+        if not 0 < item.prompt_sec < config.duration_sec:
+            raise ValueError(
+                f"{name}: prompt_sec {item.prompt_sec:g} must be above 0 and below duration_sec {config.duration_sec:g}, "
+                "which counts from the beginning of what is given"
+            )
+        if item.start_sec < 0:
+            raise ValueError(f"{name}: start_sec {item.start_sec:g} must not be negative")
+    for number, prompt in enumerate(config.prompts):
+        if isinstance(prompt, PromptConfig) and prompt.melody_start_sec < 0:
+            raise ValueError(f".prompts.{number}.melody_start_sec: {prompt.melody_start_sec} must be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)

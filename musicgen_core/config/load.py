@@ -15,9 +15,11 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from musicgen_core.config.condition import AUDIO_KINDS, fit_to_segment
-from musicgen_core.config.prompt import PromptConfig
+from musicgen_core.config.evaluation import check_generation
 from musicgen_core.config.root import RootConfig, RunConfig
 from musicgen_core.config.sampling import check_sampling
+from musicgen_core.config.start import check_start
+from musicgen_core.config.training_check import check_optimization
 
 T = TypeVar("T")
 
@@ -90,6 +92,10 @@ def resolve_runs(root: RootConfig) -> dict[str, RunConfig]:
         _check_run(runs[name], {key: f"{where}.{key}" if key in override else key for key in RUN_KEYS})
         model, segment_sec = runs[name].model, runs[name].training.segment_sec
         runs[name] = replace(runs[name], model=replace(model, conditions=fit_to_segment(model.conditions, segment_sec)))
+    try:
+        check_start(runs)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     return runs
 
 
@@ -219,6 +225,9 @@ def _check_values(root: RootConfig) -> None:
             raise ConfigError(f"corpora.{name}.weight: {corpus.weight} must be above 0")
     if root.tokenize.chunk_sec <= 0 or root.tokenize.overlap_sec < 0:
         raise ConfigError("tokenize: chunk_sec must be above 0 and overlap_sec at least 0")
+    for key in ("checkpoint_every_min", "keep_every_steps", "stall_limit_sec"):
+        if (number := getattr(root.upkeep, key)) is not None and number <= 0:
+            raise ConfigError(f"upkeep.{key}: {number} must be above 0")
 
 
 def _check_run(run: RunConfig, names: dict[str, str]) -> None:
@@ -263,15 +272,17 @@ def _check_run(run: RunConfig, names: dict[str, str]) -> None:
     if not 0 < training.min_segment_ratio <= 1:
         raise ConfigError(f"{names['training']}.min_segment_ratio: {training.min_segment_ratio} must lie in (0, 1]")
     try:
+        check_optimization(training)
+    except ValueError as error:
+        raise ConfigError(f"{names['training']}.{error}") from None
+    try:
         check_sampling(training.sampling, run.corpora)
     except ValueError as error:
         raise ConfigError(f"{names['training']}.sampling.{error}") from None
-    for number, prompt in enumerate(run.generation.prompts):
-        if isinstance(prompt, PromptConfig) and prompt.melody_start_sec < 0:
-            where = f"{names['generation']}.prompts.{number}"
-            raise ConfigError(f"{where}.melody_start_sec: {prompt.melody_start_sec} must be at least 0")
-    if run.generation.duration_sec <= 0 or run.generation.temperature < 0:
-        raise ConfigError(f"{names['generation']}: duration_sec must be above 0 and temperature at least 0")
+    try:
+        check_generation(run.generation)
+    except ValueError as error:
+        raise ConfigError(f"{names['generation']}{error}") from None
 
 
 def _dataclasses(annotations: typing.Iterable[Any]) -> list[Any]:

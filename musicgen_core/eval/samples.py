@@ -21,7 +21,7 @@ class Sample:
     """null: generated without words."""
 
     source: str
-    """`prompt` (config.yaml), `held-out` (a caption of the evaluate split) or `unconditional`."""
+    """`prompt` (config.yaml), `held-out` (a caption of the evaluate split), `unconditional` or `continuation`."""
 
     seed: int
     duration_sec: float

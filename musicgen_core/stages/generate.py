@@ -1,11 +1,11 @@
-"""Generate: audio from prompts, from held-out captions, and from no words at all, with an exported model."""
+"""Generate: audio from prompts, from held-out captions, from no words at all, and on from recordings, with an exported
+model."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from musicgen_core import native
 from musicgen_core.config.data import CodecSpec
-from musicgen_core.config.evaluation import GenerationConfig
+from musicgen_core.config.evaluation import ContinuationConfig, GenerationConfig
 from musicgen_core.config.prompt import PromptConfig
 from musicgen_core.config.root import GenerateStageConfig
 from musicgen_core.data.manifest import read_manifest
@@ -23,11 +23,17 @@ from musicgen_core.util.atomic import atomic_folder, write_json
 from musicgen_core.util.log import progress, say
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from musicgen_core.codec.base import Codec
     from musicgen_core.conditioners.recording import Recording
     from musicgen_core.lm.model import LanguageModel, Values
+    from musicgen_core.lm.windows import Window
 
 BATCH_SIZE = 8
+STRIDE_SHARE = 0.6
+"""Of a window: MusicGen advances by 18 s of 30 s (audiocraft/models/genmodel.py, `extend_stride`)."""
+
 PEAK = 0.999
 """Louder samples are turned down to this before they are written, so that 16 bits do not clip."""
 
@@ -38,7 +44,10 @@ class Request:
 
     prompt: str | None
     source: str
-    """`prompt` (config), `held-out` (generate.jsonl) or `unconditional`."""
+    """`prompt` (config), `held-out` (generate.jsonl), `unconditional` or `continuation`."""
+
+    continuation: ContinuationConfig | None = None
+    """What it goes on from."""
 
     more: PromptConfig = field(default_factory=PromptConfig)
     """Of a prompt of the config: what it has besides the words."""
@@ -72,21 +81,22 @@ def run(
     trained = read_codec(info)
     codec = load_codec(folder, device, trained.num_channels)
     check_codec(trained, codec.spec, folder)
-    _warn_of_length(config.generation, info)
-    requests = collect_requests(config.generation.prompts, prompts, config.num_prompts)
+    trained_sec = info["training"]["segment_sec"]
+    requests = collect_requests(config.generation, prompts, config.num_prompts)
     shards = TrackAudio(audio, codec.spec) if audio else None
-    segment_frames = max(1, round(info["training"]["segment_sec"] * codec.spec.frame_rate_hz))
+    segment_frames = max(1, round(trained_sec * codec.spec.frame_rate_hz))
     rows = [make_row(request, model, shards, segment_frames) for request in requests]
     with atomic_folder(out) as temporary:
-        records = _make_samples(model, codec, requests, rows, config.generation, temporary)
+        records = _make_samples(model, codec, requests, rows, config.generation, trained_sec, temporary)
         write_json(temporary / "samples.json", records)
     took = sum(record["took_sec"] for record in records)
     say(f"{len(records)} samples of {config.generation.duration_sec:g} s in {took:.1f} s, in {out}")
 
 
-def collect_requests(prompts: Sequence[str | PromptConfig], manifests: list[Path], num_prompts: int) -> list[Request]:
-    """Prompts of the config, the first captions of each manifest without repetition, and one request without words."""
-    asked = [PromptConfig(text=prompt) if isinstance(prompt, str) else prompt for prompt in prompts]
+def collect_requests(config: GenerationConfig, manifests: list[Path], num_prompts: int) -> list[Request]:
+    """Prompts of the config, the first captions of each manifest without repetition, one request without words, and the
+    recordings to continue."""
+    asked = [PromptConfig(text=prompt) if isinstance(prompt, str) else prompt for prompt in config.prompts]
     asked = [prompt for number, prompt in enumerate(asked) if prompt not in asked[:number]]
     requests = [Request(prompt.text, "prompt", more=prompt) for prompt in asked]
     known = {prompt.text for prompt in asked}
@@ -94,7 +104,8 @@ def collect_requests(prompts: Sequence[str | PromptConfig], manifests: list[Path
         if record.caption and record.caption not in known:
             known.add(record.caption)
             requests.append(Request(record.caption, "held-out", track=record.to_dict()))
-    return [*requests, Request(None, "unconditional")]
+    requests.append(Request(None, "unconditional"))
+    return requests + [Request(item.text, "continuation", item) for item in config.continuations]
 
 
 def make_row(request: Request, model: LanguageModel, shards: TrackAudio | None, segment_frames: int) -> Values:
@@ -161,36 +172,49 @@ def _make_samples(
     requests: list[Request],
     rows: list[Values],
     config: GenerationConfig,
+    trained_sec: float,
     folder: Path,
 ) -> list[dict[str, Any]]:
     """Generate, decode and write every request; -> the lines of samples.json, in order."""
-    from musicgen_core.lm.generate import generate
+    import torch
+
+    from musicgen_core.lm.windows import count_steps, generate_long, plan_windows
 
     spec = codec.spec
     num_frames = math.ceil(config.duration_sec * spec.frame_rate_hz)
-    steps_per_batch = model.pattern(num_frames).num_steps - 1
-    num_batches = math.ceil(len(requests) / BATCH_SIZE)
-    ticks = progress(range(num_batches * steps_per_batch), "generate (steps)")
+    window_frames, stride_frames = window_lengths(config, trained_sec, spec)
+    prompts = [_encode_prompt(request, codec) for request in requests]
+    batches = _batches([0 if prompt is None else prompt.shape[2] for prompt in prompts])
+    plans = [
+        plan_windows(num_frames, window_frames, stride_frames, prompt.shape[2] if prompt is not None else 0)
+        for prompt in (prompts[batch.start] for batch in batches)
+    ]
+    _say_windows(plans[0], config, spec)
+    ticks = progress(range(sum(count_steps(model, window) for plan in plans for window in plan)), "generate (steps)")
     next(ticks)
 
     def tick(done: int, total: int) -> None:
         next(ticks, None)
 
     records = []
-    for first in range(0, len(requests), BATCH_SIZE):
+    for batch in batches:
         started = time.monotonic()
-        batch = requests[first : first + BATCH_SIZE]
-        codes_BKT = generate(
+        known = [prompt for prompt in prompts[batch.start : batch.stop] if prompt is not None]
+        codes_BKT = generate_long(
             model,
-            rows[first : first + BATCH_SIZE],
+            rows[batch.start : batch.stop],
             num_frames,
             config,
+            window_frames=window_frames,
+            stride_frames=stride_frames,
             on_step=tick,
-            first_sample=first,
+            first_sample=batch.start,
+            prompt_BKT=torch.cat(known) if known else None,
         )
         wavs = [codec.decode(codes_1KT)[0].float().cpu().numpy() for codes_1KT in codes_BKT.split(1)]
         took_sec = (time.monotonic() - started) / len(batch)
-        for number, (request, wav_CN) in enumerate(zip(batch, wavs, strict=True), first):
+        for number, wav_CN in zip(batch, wavs, strict=True):
+            request = requests[number]
             wav_CN = wav_CN[:, : round(config.duration_sec * spec.sample_rate_hz)]
             gain = write_wav(folder / f"{number:03d}.wav", wav_CN, spec.sample_rate_hz)
             records.append(
@@ -198,6 +222,7 @@ def _make_samples(
                     "file": f"{number:03d}.wav",
                     "prompt": request.prompt,
                     "source": request.source,
+                    "continues": None if request.continuation is None else asdict(request.continuation),
                     "sample": number,
                     "seed": config.seed,
                     "top_k": config.top_k,
@@ -215,6 +240,52 @@ def _make_samples(
                 }
             )
     return records
+
+
+def _batches(known_frames: list[int]) -> list[range]:
+    """Requests in order, at most BATCH_SIZE at a time, those of a batch with as many given frames."""
+    batches: list[range] = []
+    for number, frames in enumerate(known_frames):
+        last = batches[-1] if batches else range(0)
+        if batches and len(last) < BATCH_SIZE and known_frames[last.start] == frames:
+            batches[-1] = range(last.start, number + 1)
+        else:
+            batches.append(range(number, number + 1))
+    return batches
+
+
+def window_lengths(config: GenerationConfig, trained_sec: float, spec: CodecSpec) -> tuple[int, int]:
+    """(frames of a window, frames that it advances). Raises ValueError when the stride is no shorter than the window."""
+    window_sec = config.window_sec or trained_sec
+    stride_sec = config.extend_stride_sec or STRIDE_SHARE * window_sec
+    if stride_sec >= window_sec:
+        raise ValueError(
+            f"generation.extend_stride_sec {stride_sec:g} must be below the window, {window_sec:g} s; lower it, or raise "
+            "generation.window_sec"
+        )
+    window_frames = max(2, round(window_sec * spec.frame_rate_hz))
+    return window_frames, min(max(1, round(stride_sec * spec.frame_rate_hz)), window_frames - 1)
+
+
+def _encode_prompt(request: Request, codec: Codec) -> Tensor | None:
+    """Codes [1, K, T] of what a continuation is given. ValueError that names the file and both lengths if it is short."""
+    import torch
+
+    item = request.continuation
+    if item is None:
+        return None
+    spec = codec.spec
+    num_samples = math.ceil(item.prompt_sec * spec.frame_rate_hz) * spec.hop_samples
+    start = round(item.start_sec * spec.sample_rate_hz)
+    wav_CN = native.read_segment(
+        item.audio, start, num_samples, sample_rate_hz=spec.sample_rate_hz, num_channels=spec.num_channels
+    )
+    if wav_CN.shape[1] < num_samples:
+        raise ValueError(
+            f"{item.audio} has {wav_CN.shape[1] / spec.sample_rate_hz:.2f} s from second {item.start_sec:g} on, but "
+            f"prompt_sec is {item.prompt_sec:g}; lower prompt_sec or start_sec of this entry of generation.continuations"
+        )
+    return codec.encode(torch.from_numpy(wav_CN)[None]).cpu()
 
 
 def write_wav(path: Path, wav_CN: np.ndarray, sample_rate_hz: int) -> float:
@@ -242,7 +313,10 @@ def _device(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _warn_of_length(config: GenerationConfig, info: dict[str, Any]) -> None:
-    trained_sec = info["training"]["segment_sec"]
-    if config.duration_sec > trained_sec:
-        say(f"{config.duration_sec:g} s are asked for, but the model was trained on {trained_sec:g} s: it may drift")
+def _say_windows(plan: list[Window], config: GenerationConfig, spec: CodecSpec) -> None:
+    if len(plan) > 1:
+        length, kept = plan[0].end / spec.frame_rate_hz, plan[1].num_known / spec.frame_rate_hz
+        say(
+            f"generate: {config.duration_sec:g} s in {len(plan)} windows of {length:g} s, "
+            f"each hearing the last {kept:g} s of the one before"
+        )

@@ -64,6 +64,8 @@ def _run_lines(folder: str, flow: Flow, processes: int) -> list[str]:
     run, planned = flow.runs[folder], flow.planned[folder]
     memory, t = estimate_memory(run, flow.codec, processes), run.training
     start = f"continues {planned.continues}" if planned.continues else "resumes" if planned.begun else "starts"
+    if planned.parents and not planned.begun:
+        start = f"extends {planned.extends}" if planned.extends else f"starts from the weights of {planned.starts}"
     measured = measure_training(Path(flow.runs_dir), run)
     if measured:
         time = f"about {_clock(measured[0] * t.steps)} ({measured[0]:.3g} s a step in {measured[1]})"

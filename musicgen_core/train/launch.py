@@ -52,7 +52,8 @@ def launch(job: TrainJob, where: LaunchConfig) -> None:
 def is_done(job: TrainJob) -> bool:
     """Whether the run is complete; False for a marker that a kill or a disk has torn."""
     try:
-        return json.loads((job.run_dir / "DONE").read_text(encoding="utf-8"))["steps"] >= job.config.training.steps
+        done = json.loads((job.run_dir / "DONE").read_text(encoding="utf-8"))
+        return done["steps"] >= job.config.training.steps or done.get("stopped_early", False)
     except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
         return False
 

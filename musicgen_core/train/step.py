@@ -5,9 +5,11 @@ Legend: B batch, K codebooks, T frames, C cardinality.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,7 +21,8 @@ from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.batches import Batch
 from musicgen_core.lm.model import LanguageModel
 from musicgen_core.patterns.layout import Pattern
-from musicgen_core.train.loss import count_valid, sum_losses
+from musicgen_core.train.loss import Losses, count_valid, sum_losses
+from musicgen_core.train.optim import effective_rate
 from musicgen_core.train.parallel import average_gradients, is_sharded
 from musicgen_core.train.ranks import World
 from musicgen_core.train.stop import StopSignals
@@ -37,11 +40,18 @@ class Objective(nn.Module):
         self.model = model
 
     def forward(
-        self, sequence_BKS: Tensor, codes_BKT: Tensor, mask_BT: Tensor, prepared: dict[str, Prepared]
-    ) -> Tensor:
-        """`sequence_BKS` holds the same codes as `codes_BKT` -> cross-entropy sums, float32 [B, K]."""
-        predictions = self.model.predict(sequence_BKS, self.model.pattern(codes_BKT.shape[2]), prepared)
-        return sum_losses(predictions.logits_BKTC, codes_BKT, predictions.mask_BKT & mask_BT[:, None])
+        self,
+        sequence_BKS: Tensor,
+        codes_BKT: Tensor,
+        mask_BT: Tensor,
+        prepared: dict[str, Prepared],
+        weights_K: Tensor,
+    ) -> Losses:
+        """`sequence_BKS` holds the same codes as `codes_BKT`; each codebook's sum goes into the total by its weight."""
+        pattern = self.model.pattern(codes_BKT.shape[2])
+        x_BSD = self.model.hidden_states(sequence_BKS, prepared)
+        heads = [cast(Tensor, linear.weight) for linear in self.model.linears]
+        return sum_losses(x_BSD, heads, pattern, codes_BKT, mask_BT, weights_K)
 
 
 @dataclass(frozen=True)
@@ -99,20 +109,21 @@ def train_step(
         world.watch.mark("forward and backward", step)
         prepared = _prepare(objective.model, rows[number * size : (number + 1) * size], world)
         with autocast(world, config):
-            sums_BK = objective(*_inputs(part, world), prepared)
+            losses = objective(*_inputs(part, world), prepared, weights_K)
         # Gradients are averaged over processes, hence the factor world.size in the weights.
-        (sums_BK * weights_K).sum().backward()
-        sums.append(sums_BK.detach())
+        losses.total.backward()
+        sums.append(losses.sums_BK)
     world.watch.mark("gradients of all")
     if world.size > 1 and not is_sharded(world, config):
         average_gradients(objective)
-    grad_norm = _full(nn.utils.clip_grad_norm_(objective.parameters(), config.max_grad_norm))
+    grad_norm = _full(nn.utils.clip_grad_norm_(objective.parameters(), config.max_grad_norm or math.inf))
 
     sums_BK = torch.cat(sums).double()
     asked = torch.tensor([signals.stop, signals.requeue, signals.save], dtype=torch.float64, device=world.device)
     totals = world.sum(torch.cat([sums_BK.sum(0), asked])).cpu()
     if not (torch.isfinite(totals).all() and torch.isfinite(grad_norm)):
         _raise_non_finite(step, batch, sums_BK, float(grad_norm), world)
+    rate = effective_rate(optimizer)
     world.watch.mark("update")
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -121,7 +132,7 @@ def train_step(
     return StepResult(
         loss_K=(totals[:-3] / counts_K).numpy(),
         grad_norm=float(grad_norm),
-        learning_rate=optimizer.param_groups[0]["lr"],
+        learning_rate=rate,
         stop=bool(totals[-3] > 0),
         requeue=bool(totals[-2] > 0),
         save=bool(totals[-1] > 0),
@@ -134,13 +145,14 @@ def validate(
 ) -> np.ndarray:
     """Mean cross-entropy of each codebook over all validation segments, float64 [K]. A collective call."""
     totals_K = counts_K = None
+    weights_K = torch.ones(objective.model.num_codebooks, device=world.device)
     objective.eval()
     for batch in batches:
         world.watch.mark("validation")
         prepared = _prepare(objective.model, plain_rows(batch.lines, objective.model.config.conditions), world)
         with autocast(world, config):
-            sums_BK = objective(*_inputs(batch, world), prepared)
-        part_K = sums_BK.double().sum(0)
+            losses = objective(*_inputs(batch, world), prepared, weights_K)
+        part_K = losses.sums_BK.double().sum(0)
         totals_K = part_K if totals_K is None else totals_K + part_K
         counts_K = count_valid(pattern, batch.global_num_valid)
     objective.train()

@@ -42,6 +42,17 @@ impl Planes {
         Ok(())
     }
 
+    /// Appends rows, one per channel and of equal length.
+    pub fn append_rows(&mut self, name: &str, added: &[&[f32]]) -> Result<()> {
+        let count = added[0].len();
+        self.reserve(name, count)?;
+        for (row, added) in self.data.chunks_exact_mut(self.stride).zip(added) {
+            row[self.len..self.len + count].copy_from_slice(added);
+        }
+        self.len += count;
+        Ok(())
+    }
+
     /// Multiplies everything by `gain`.
     pub fn scale(&mut self, gain: f32) {
         for x in &mut self.data {

@@ -14,13 +14,15 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["musicgen_core.train.loop", "torch.utils.tensorboard"])
 
 
-def start_ranks(size: int, function: Callable[..., None], arguments: tuple[Any, ...], log: Path) -> list[Any]:
+def start_ranks(
+    size: int, function: Callable[..., None], arguments: tuple[Any, ...], log: Path, per_node: int | None = None
+) -> list[Any]:
     """Start processes that call function(*arguments) as ranks of one world; standard error goes to `log`.RANK."""
     with socket.create_server(("localhost", 0)) as server:
         port = server.getsockname()[1]
     processes = []
     for rank in range(size):
-        variables = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "MASTER_ADDR": "localhost"}
+        variables = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank % (per_node or size), "MASTER_ADDR": "localhost"}
         variables |= {"MASTER_PORT": port, "OMP_NUM_THREADS": 1}
         process = CONTEXT.Process(target=_enter, args=(variables, f"{log}.{rank}", function, arguments))
         process.start()
@@ -28,9 +30,11 @@ def start_ranks(size: int, function: Callable[..., None], arguments: tuple[Any, 
     return processes
 
 
-def run_ranks(size: int, function: Callable[..., None], arguments: tuple[Any, ...], log: Path) -> list[int]:
+def run_ranks(
+    size: int, function: Callable[..., None], arguments: tuple[Any, ...], log: Path, per_node: int | None = None
+) -> list[int]:
     """Start, wait, and return the exit codes."""
-    processes = start_ranks(size, function, arguments, log)
+    processes = start_ranks(size, function, arguments, log, per_node)
     deadline = time.monotonic() + 120
     for process in processes:
         process.join(max(0.1, deadline - time.monotonic()))

@@ -18,6 +18,7 @@ from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.stages.train import run
 from musicgen_core.train.checkpoint import load_best_weights
 from musicgen_core.train.launch import run_rank
+from musicgen_core.train.loss import Losses
 from musicgen_core.train.setup import TrainJob
 from musicgen_core.util.atomic import read_jsonl
 
@@ -61,6 +62,41 @@ def test_two_processes_equal_one(
     assert_same_run(job.run_dir, alone)
     said = (tmp_path / "log.0").read_text()
     assert ("0.03 M of them on each process" in said) == ("sharding" not in options)
+    assert (tmp_path / "log.1").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("sharding", "per_node", "share"), [("hybrid", 2, "0.03"), ("full", 4, "0.01"), ("none", 4, "")]
+)
+def test_four_processes_equal_one(
+    sharding: str, per_node: int, share: str, corpus: tuple[Path, Path], alone: Path, tmp_path: Path
+) -> None:
+    """Hybrid: two nodes of two processes, each of which holds half of the weights."""
+    job = make_job(corpus, tmp_path / "run", tiny_config(sharding=sharding))
+    assert run_ranks(4, run_rank, (job,), tmp_path / "log", per_node) == [0] * 4
+    assert_same_run(job.run_dir, alone)
+    assert (f"{share} M of them on each process" if share else "") in (tmp_path / "log.0").read_text()
+
+
+def test_hybrid_shards_resume_at_another_world_size(corpus: tuple[Path, Path], alone: Path, tmp_path: Path) -> None:
+    config = tiny_config(sharding="hybrid")
+    job = make_job(corpus, tmp_path / "run", config)
+    processes = start_ranks(4, run_rank, (job,), tmp_path / "first", 2)
+    wait_for_lines(job.run_dir / "history.jsonl", 6)
+    os.kill(processes[-1].pid, signal.SIGTERM)
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [75] * 4
+    assert run_ranks(1, run_rank, (job,), tmp_path / "second") == [0]
+    assert_same_run(job.run_dir, alone)
+
+
+def test_uneven_nodes_are_refused(corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    job = make_job(corpus, tmp_path / "run", tiny_config(sharding="hybrid", batch_size=3))
+    assert run_ranks(3, run_rank, (job,), tmp_path / "log", 2) == [1] * 3
+    said = (tmp_path / "log.0").read_text()
+    assert "the 3 processes are no rows of 2 per node (their LOCAL_RANK: 0 1 0); start as many on each" in said
+    assert said.count("\n") == 1
     assert (tmp_path / "log.1").read_text() == ""
 
 
@@ -115,10 +151,12 @@ def break_step(job: TrainJob, spoil: Callable[[torch.Tensor], torch.Tensor]) -> 
 
     real, calls = step.sum_losses, []
 
-    def spoilt(*arguments: torch.Tensor) -> torch.Tensor:
+    def spoilt(*arguments: Any) -> Losses:
         calls.append(1)
-        sums = real(*arguments)
-        return spoil(sums) if os.environ["RANK"] == "1" and len(calls) == 7 else sums
+        losses = real(*arguments)
+        if os.environ["RANK"] != "1" or len(calls) != 7:
+            return losses
+        return losses._replace(sums_BK=spoil(losses.sums_BK))
 
     step.sum_losses = spoilt
     run_rank(job)

@@ -164,6 +164,7 @@ KEYS = [
     ("generation", {"top_k": 3}, ("generate", "evaluate", "report_run")),
     ("evaluation", {"num_segments": 3}, ("evaluate", "report_run")),
     ("on_changed_data", "continue", ()),
+    ("upkeep", {"keep_every_steps": 5, "stall_limit_sec": 60.0, "sinks": []}, ()),
 ]
 
 

@@ -68,6 +68,7 @@ except (ValueError, OSError) as error:
 
 PLAN = FLOW.plan
 RUNS = FLOW.runs
+TARGETS = FLOW.targets
 RESULTS = FLOW.results
 PLAN_DIR = FLOW.plan_dir
 TOKENS_DIR = FLOW.tokens_dir

@@ -8,6 +8,7 @@ rule generate:
         audio=heard(buckets(f"{RESULTS}/audio", ".tar")),
         lists=heard(lists("audio")),
         melodies=lambda wildcards: RUNS[wildcards.run].generation.melodies,
+        continued=lambda wildcards: [item.audio for item in RUNS[wildcards.run].generation.continuations],
         stage=f"{PLAN_DIR}/stages/generate/{{run}}.json",
     output:
         report(

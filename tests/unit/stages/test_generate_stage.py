@@ -12,7 +12,7 @@ from small_models import CODEC, CONDITIONER, MODEL, make_model
 from musicgen_core.codec import load
 from musicgen_core.config.condition import ChromaConditionConfig, NumberConditionConfig
 from musicgen_core.config.data import CodecSpec
-from musicgen_core.config.evaluation import GenerationConfig
+from musicgen_core.config.evaluation import ContinuationConfig, GenerationConfig
 from musicgen_core.config.prompt import PromptConfig
 from musicgen_core.config.root import GenerateStageConfig, TrainStageConfig
 from musicgen_core.config.training import TrainingConfig
@@ -32,6 +32,11 @@ class LoudCodec:
 
     def __init__(self, spec: CodecSpec) -> None:
         self.spec = spec
+
+    def encode(self, wav_BCN: torch.Tensor) -> torch.Tensor:
+        assert wav_BCN.shape[1] == self.spec.num_channels
+        frames = wav_BCN.shape[2] // self.spec.hop_samples
+        return torch.full((len(wav_BCN), self.spec.num_codebooks, frames), 7)
 
     def decode(self, codes_BKT: torch.Tensor) -> torch.Tensor:
         level_B1T = codes_BKT.sum(1, keepdim=True) * (2.0 / self.spec.card / self.spec.num_codebooks)
@@ -112,11 +117,6 @@ def test_quiet_audio_is_not_touched(tmp_path: Path) -> None:
         generate.write_wav(tmp_path / "b.wav", wav_CN * np.nan, 16000)
 
 
-def test_longer_than_trained_is_said(paths: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    generate.run(replace(CONFIG, generation=replace(CONFIG.generation, duration_sec=5.02)), **paths)
-    assert "5.02 s are asked for, but the model was trained on 5 s" in capsys.readouterr().err
-
-
 CONDITIONS: Any = {
     "self_wav": ChromaConditionConfig(kind="chroma", sample_rate_hz=16000, radix2_exp=10, num_frames=8),
     "bpm": NumberConditionConfig(kind="number"),
@@ -189,3 +189,77 @@ def test_what_the_model_does_not_hear_is_refused(
     save_export(paths["export"], make_model(), TRAINED, {})
     with pytest.raises(ValueError, match=r"has the melody .*low\.wav, but this model is not conditioned on recordings"):
         make_samples(paths, [PromptConfig(melody=melody)])
+
+
+def with_generation(**changes: Any) -> GenerateStageConfig:
+    return replace(CONFIG, generation=replace(CONFIG.generation, **changes))
+
+
+def test_longer_than_trained_goes_by_windows(paths: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """The model knows 5 s; the first window of 1 s is that of the shorter sample."""
+    generate.run(with_generation(duration_sec=1.0), **paths)
+    short = json.loads((paths["out"] / "samples.json").read_text())
+    levels = [soundfile.read(paths["out"] / record["file"])[0] / record["gain"] for record in short]
+    capsys.readouterr()
+    generate.run(with_generation(duration_sec=2.5, window_sec=1.0), **paths)
+    said = capsys.readouterr().err
+    assert "generate: 2.5 s in 4 windows of 1 s, each hearing the last 0.4 s of the one before" in said
+    assert "generate (steps): " in said
+    records = json.loads((paths["out"] / "samples.json").read_text())
+    for record, level in zip(records, levels, strict=True):
+        wav, _ = soundfile.read(paths["out"] / record["file"])
+        assert len(wav) == 40000
+        assert record["codes_shape"] == [4, 125]
+        np.testing.assert_allclose(wav[:16000] / record["gain"], level, atol=1e-3)
+
+
+def test_the_model_s_own_length_is_the_window(paths: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    generate.run(with_generation(duration_sec=5.02), **paths)
+    assert "5.02 s in 2 windows of 5 s, each hearing the last 2 s" in capsys.readouterr().err
+
+
+def write_tone(path: Path, seconds: float, rate_hz: int = 44100) -> Path:
+    times = np.arange(round(seconds * rate_hz)) / rate_hz
+    soundfile.write(path, np.stack([np.sin(2765 * times)] * 2, 1) * 0.5, rate_hz)
+    return path
+
+
+def test_recordings_are_continued(paths: dict[str, Any], tmp_path: Path) -> None:
+    """Any rate and channels; what is given stays, in a sample of the whole length; other samples do not change."""
+    generate.run(CONFIG, **paths)
+    plain = {path.name: path.read_bytes() for path in paths["out"].glob("*.wav")}
+    song = write_tone(tmp_path / "song.wav", 1.0)
+    items = tuple(
+        ContinuationConfig(audio=str(song), prompt_sec=prompt_sec, start_sec=0.5, text=text)
+        for prompt_sec, text in ((0.1, "slow rock"), (0.1, None), (0.06, None))
+    )
+    generate.run(with_generation(continuations=items), **paths)
+    records = json.loads((paths["out"] / "samples.json").read_text())
+    assert [record["source"] for record in records[3:]] == ["continuation"] * 3
+    assert [record["prompt"] for record in records[3:]] == ["slow rock", None, None]
+    assert records[3]["continues"] == {"audio": str(song), "prompt_sec": 0.1, "start_sec": 0.5, "text": "slow rock"}
+    assert records[0]["continues"] is None
+    for name, data in plain.items():
+        assert (paths["out"] / name).read_bytes() == data
+    for record, frames in zip(records[3:], (5, 5, 3), strict=True):
+        wav, _ = soundfile.read(paths["out"] / record["file"])
+        assert len(wav) == 3360
+        # the test's codec gives every code 7, which it decodes as this level
+        np.testing.assert_allclose(wav[: frames * 320], 7 * 2 / 40 * record["gain"], atol=1e-3)
+
+
+def test_a_recording_too_short_is_named_with_both_lengths(paths: dict[str, Any], tmp_path: Path) -> None:
+    song = write_tone(tmp_path / "short.wav", 0.05)
+    item = ContinuationConfig(audio=str(song), prompt_sec=0.1)
+    with pytest.raises(
+        ValueError, match=r"short\.wav has 0\.05 s from second 0 on, but prompt_sec is 0\.1; lower prompt_sec"
+    ):
+        generate.run(with_generation(continuations=(item,)), **paths)
+    assert not paths["out"].exists()
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.wav"):
+        generate.run(with_generation(continuations=(replace(item, audio="nowhere.wav"),)), **paths)
+
+
+def test_a_stride_as_long_as_the_window_is_refused(paths: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"generation\.extend_stride_sec 5 must be below the window, 5 s; lower it"):
+        generate.run(with_generation(extend_stride_sec=5.0), **paths)

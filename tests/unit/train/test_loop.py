@@ -18,6 +18,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from musicgen_core.stages.train import run
 from musicgen_core.train import checkpoint
 from musicgen_core.train.checkpoint import load_best_weights
+from musicgen_core.train.loss import Losses
 from musicgen_core.train.ranks import Refused
 from musicgen_core.train.step import NonFiniteError
 from musicgen_core.train.stop import Stopped
@@ -194,10 +195,12 @@ def test_not_a_number_stops_before_any_weight_changes(
 
     real, calls = step.sum_losses, []
 
-    def poisoned(*args: torch.Tensor) -> torch.Tensor:
-        sums = real(*args)
-        calls.append(sums)
-        return sums * torch.tensor([1.0, float("nan"), 1.0, 1.0])[:, None] if len(calls) == 7 else sums
+    def poisoned(*args: Any) -> Losses:
+        losses = real(*args)
+        calls.append(losses)
+        if len(calls) != 7:
+            return losses
+        return losses._replace(sums_BK=losses.sums_BK * torch.tensor([1.0, float("nan"), 1.0, 1.0])[:, None])
 
     monkeypatch.setattr(step, "sum_losses", poisoned)
     with pytest.raises(NonFiniteError, match=r"step 7: the loss is not finite; process 0: tracks [0-9a-f]{32}\. No"):
