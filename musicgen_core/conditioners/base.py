@@ -14,7 +14,7 @@ Legend: B batch, L condition length, E width of the encoder, D width of the lang
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,9 @@ class Conditioner(nn.Module, ABC):
         hidden_BLE = self.encode(prepared).to(self.output_proj.weight.dtype)
         embeddings_BLD = self.output_proj(hidden_BLE)
         return Condition(embeddings_BLD.masked_fill(~prepared.mask_BL[..., None], 0), prepared.mask_BL)
+
+    def learn(self, step: int, sum_over_processes: Callable[[Tensor], Tensor]) -> None:
+        """Called by every process after each optimizer step: what a conditioner learns without gradients."""
 
     def null(self, batch: int) -> Condition:
         """The condition of samples without a value, equal to `self(self.prepare([None] * batch))`."""

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from musicgen_core.conditioners.base import Conditioner
-from musicgen_core.config.condition import AttributeConditionConfig, ConditionConfig, NumberConditionConfig
+from musicgen_core.config.condition import (
+    AttributeConditionConfig,
+    ClapConditionConfig,
+    ConditionConfig,
+    NumberConditionConfig,
+)
 from musicgen_core.config.model import ConditionerConfig, LutConditionerConfig, T5ConditionerConfig
 
 
@@ -25,6 +30,10 @@ def build_conditioner(config: ConditionerConfig | ConditionConfig, output_dim: i
         from musicgen_core.conditioners.number import NumberConditioner
 
         return NumberConditioner(config, output_dim)
+    if isinstance(config, ClapConditionConfig):
+        from musicgen_core.conditioners.clap import ClapConditioner
+
+        return ClapConditioner(config, output_dim)
     from musicgen_core.conditioners.chroma import ChromaConditioner
 
     return ChromaConditioner(config, output_dim)

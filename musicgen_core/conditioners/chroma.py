@@ -5,7 +5,7 @@ Legend: B batch, N samples, F frequencies, L frames of chroma, P pitch classes (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,23 +15,23 @@ import torch
 from torch import Tensor
 
 from musicgen_core import native
-from musicgen_core.conditioners.base import Condition, Conditioner, Prepared
+from musicgen_core.conditioners.base import Condition, Prepared
+from musicgen_core.conditioners.recording import AudioConditioner, Recording
+from musicgen_core.conditioners.separate import DemucsSeparator, Separator
 from musicgen_core.config.condition import ChromaConditionConfig
 
 NUM_CHROMA = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
-    """A melody to follow."""
+class SegmentChroma:
+    """Chroma of a segment in training: positions behind it are padding, not a repetition."""
 
-    wav_CN: np.ndarray
-    """float32, any number of channels; they are averaged."""
-
-    sample_rate_hz: int
+    chroma_LP: Tensor
+    """float32 [L, 12], L at least 1."""
 
 
-class ChromaConditioner(Conditioner):
+class ChromaConditioner(AudioConditioner):
     """Recordings, or chroma computed before, to a prefix of `num_frames` positions.
 
     `separate`, when set, is called with each recording first and returns what of it counts as melody, such as vocals
@@ -39,19 +39,29 @@ class ChromaConditioner(Conditioner):
     """
 
     def __init__(self, config: ChromaConditionConfig, output_dim: int) -> None:
+        if config.num_frames < 1:
+            raise ValueError(f"a chroma condition of num_frames {config.num_frames}: needs at least 1 (235: 30 s)")
         super().__init__(NUM_CHROMA, output_dim, config.num_frames)
         self.config = config
         self.null_length = config.num_frames
-        self.separate: Callable[[Recording], Recording] | None = None
+        self.separate: Separator | None = None if config.separate is None else DemucsSeparator(config.separate)
 
     def prepare(self, values: Sequence[Any]) -> Prepared:
-        """Recording, or its chroma [L, 12] from `extract`; None: none. Cut, or repeated, to `num_frames` frames."""
+        """Recording, or its chroma [L, 12] from `extract`, or what `take` gave; None: none.
+
+        Cut, or repeated, to `num_frames` frames; what `take` gave is padded instead.
+        """
         if self.config.absent == "silence":
             values = [_silence() if value is None else value for value in values]
         features_BLP = torch.zeros(len(values), self.config.num_frames, NUM_CHROMA)
         mask_BL = torch.zeros(len(values), self.config.num_frames, dtype=torch.bool)
         for row, value in enumerate(values):
             if value is None:
+                continue
+            if isinstance(value, SegmentChroma):
+                chroma_LP = value.chroma_LP[: self.config.num_frames]
+                features_BLP[row, : len(chroma_LP)] = chroma_LP
+                mask_BL[row, : len(chroma_LP)] = True
                 continue
             chroma_LP = self.extract(value) if isinstance(value, Recording) else _check_chroma(value)
             index_L = torch.arange(self.config.num_frames) % len(chroma_LP)
@@ -64,6 +74,14 @@ class ChromaConditioner(Conditioner):
         if self.separate is not None:
             recording = self.separate(recording)
         return compute_chroma(recording, self.config)
+
+    def take(self, recording: Recording, draws: Sequence[float] | None = None) -> SegmentChroma:
+        """Chroma of a segment up to its last frame of music, as AudioCraft trains (`match_len_on_eval` off)."""
+        chroma_LP = self.extract(recording)
+        num_valid = recording.wav_CN.shape[1] if recording.num_valid is None else recording.num_valid
+        num_valid = num_valid * self.config.sample_rate_hz // recording.sample_rate_hz
+        hop = 2**self.config.radix2_exp // 4
+        return SegmentChroma(chroma_LP[: max(1, -(-num_valid // hop))])
 
     def null(self, batch: int) -> Condition:
         if self.config.absent == "null":
@@ -86,8 +104,6 @@ def compute_chroma(recording: Recording, config: ChromaConditionConfig) -> Tenso
     Power spectrum in centred Hann windows, summed by `chroma_filters`, divided by the frame's maximum; with `argmax` 1
     at the loudest class and 0 elsewhere. As AudioCraft's ChromaExtractor, transformers' MusicgenMelodyFeatureExtractor.
     """
-    if recording.wav_CN.ndim != 2 or recording.wav_CN.shape[1] == 0:
-        raise ValueError(f"a recording is [channels, samples > 0], got {list(recording.wav_CN.shape)}")
     wav_CN = np.ascontiguousarray(recording.wav_CN, dtype=np.float32)
     if recording.sample_rate_hz != config.sample_rate_hz:
         wav_CN = native.resample(wav_CN, recording.sample_rate_hz, config.sample_rate_hz)

@@ -48,6 +48,24 @@ def training_rows(
     return rows
 
 
+def kept_conditions(
+    conditions: Mapping[str, ConditionConfig],
+    cfg_dropout: float,
+    seed: int,
+    epochs_B: np.ndarray,
+    indexes_B: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Which samples of a batch `training_rows` leaves which condition, bool [B]: what need not be read is not."""
+    kept = {name: np.zeros(len(indexes_B), dtype=bool) for name in conditions}
+    for epoch in np.unique(epochs_B).tolist():
+        here = np.flatnonzero(epochs_B == epoch)
+        whole = drop_captions([""] * len(here), cfg_dropout, seed, epoch, indexes_B[here])
+        for name, condition in conditions.items():
+            alone = _keep(name, condition.dropout, seed, epoch, indexes_B[here])
+            kept[name][here] = alone & np.array([mark is not None for mark in whole])
+    return kept
+
+
 def plain_rows(tracks: Sequence[Mapping[str, Any]], conditions: Mapping[str, ConditionConfig]) -> list[Row]:
     """Rows without any dropout or augmentation, as validation takes them."""
     return [{"description": track.get("caption"), **{name: track.get(name) for name in conditions}} for track in tracks]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from musicgen_core.config.prompt import PromptConfig
+
 
 @dataclass(frozen=True, kw_only=True)
 class ContinuationConfig:
@@ -27,8 +29,9 @@ class ContinuationConfig:
 class GenerationConfig:
     """Sampling. The defaults are AudioCraft's public ones, but for the duration."""
 
-    prompts: tuple[str, ...] = ()
-    """Texts to generate from, besides the held-out captions of generate.jsonl."""
+    prompts: tuple[str | PromptConfig, ...] = ()
+    """What to generate from, besides the held-out captions of generate.jsonl: texts, or texts with a melody or other
+    conditions (text, melody, melody_start_sec, conditions)."""
 
     continuations: tuple[ContinuationConfig, ...] = ()
     """Recordings whose beginning is continued, after the samples of `prompts` and captions."""
@@ -56,10 +59,20 @@ class GenerationConfig:
     cfg_coef: float = 3.0
     """Classifier-free guidance scale; 1: off."""
 
+    cfg_coef_beta: float | None = None
+    """Double guidance, for models that are conditioned on more than words (AudioCraft's cfg_coef_beta): how much words
+    weigh against the rest, logits = null + cfg_coef (rest + beta (all - rest) - null). 1 is plain guidance, at half as
+    much work again; null: plain guidance."""
+
     seed: int = 0
     """Each sample's randomness is a function of (seed, sample number) alone."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @property
+    def melodies(self) -> list[str]:
+        """Paths of all audio files that prompts follow."""
+        return [prompt.melody for prompt in self.prompts if isinstance(prompt, PromptConfig) and prompt.melody]
 
 
 def check_generation(config: GenerationConfig) -> None:
@@ -81,6 +94,9 @@ def check_generation(config: GenerationConfig) -> None:
             )
         if item.start_sec < 0:
             raise ValueError(f"{name}: start_sec {item.start_sec:g} must not be negative")
+    for number, prompt in enumerate(config.prompts):
+        if isinstance(prompt, PromptConfig) and prompt.melody_start_sec < 0:
+            raise ValueError(f".prompts.{number}.melody_start_sec: {prompt.melody_start_sec} must be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,14 @@ import json
 import re
 import types
 import typing
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from musicgen_core.config.condition import AUDIO_KINDS, fit_to_segment
 from musicgen_core.config.evaluation import check_generation
 from musicgen_core.config.root import RootConfig, RunConfig
 from musicgen_core.config.sampling import check_sampling
@@ -89,6 +90,8 @@ def resolve_runs(root: RootConfig) -> dict[str, RunConfig]:
                 raise ConfigError(_unknown(f"{where}.corpora", corpus, tuple(root.corpora), "corpus"))
         runs[name] = from_dict(RunConfig, {"name": name, "corpora": tuple(corpora), **merged}, where)
         _check_run(runs[name], {key: f"{where}.{key}" if key in override else key for key in RUN_KEYS})
+        model, segment_sec = runs[name].model, runs[name].training.segment_sec
+        runs[name] = replace(runs[name], model=replace(model, conditions=fit_to_segment(model.conditions, segment_sec)))
     try:
         check_start(runs)
     except ValueError as error:
@@ -152,6 +155,9 @@ def _check_keys(annotation: Any, raw: Any, where: str) -> None:
     elif get_origin(annotation) is dict and isinstance(raw, dict):
         for key, value in raw.items():
             _check_keys(get_args(annotation)[1], value, f"{where}.{key}")
+    elif get_origin(annotation) is tuple and isinstance(raw, list | tuple):
+        for number, value in enumerate(raw):
+            _check_keys(get_args(annotation)[0], value, f"{where}.{number}")
     elif get_origin(annotation) in (typing.Union, types.UnionType) and isinstance(raw, dict):
         members = [member for member in get_args(annotation) if is_dataclass(member)]
         kinds = {_kind(member): member for member in members}
@@ -253,12 +259,13 @@ def _check_run(run: RunConfig, names: dict[str, str]) -> None:
         if not 0 <= value <= 1:
             raise ConfigError(f"{names['training']}.words.{name}: {value} must lie between 0 and 1")
     for name, condition in model.conditions.items():
-        if condition.kind == "chroma":
-            raise ConfigError(
-                f"{names['model']}.conditions.{name}: a melody is not trained on, for token shards hold no audio; "
-                "leave it out (imported melody models do generate with it)"
-            )
-        if name not in FIELDS:
+        if condition.kind in AUDIO_KINDS:
+            if name in (*FIELDS, "description"):
+                raise ConfigError(
+                    f"{names['model']}.conditions.{name}: {condition.kind} reads a track's audio, not its field "
+                    f"`{name}`; name it self_wav"
+                )
+        elif name not in FIELDS:
             raise ConfigError(_unknown(f"{names['model']}.conditions", name, FIELDS, "field of a track's metadata"))
         if not 0 <= condition.dropout <= 1:
             raise ConfigError(f"{names['model']}.conditions.{name}.dropout: {condition.dropout} must lie in [0, 1]")

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -28,6 +27,7 @@ import torch
 from torch import Tensor
 
 from musicgen_core import native
+from musicgen_core.data.audio_cut import AudioPiece, cut_pieces
 from musicgen_core.data.batch_dataset import BatchDataset
 from musicgen_core.util.log import progress
 from musicgen_core.util.streams import AUDIO_SEGMENTS
@@ -131,30 +131,11 @@ class AudioSegments(BatchDataset[AudioBatch]):
         wav_BCN = torch.empty((len(files_B), self.num_channels, self.segment_samples))
         num_valid_B = np.clip(self.num_samples[files_B] - starts_B, 0, self.segment_samples)
 
-        def fill(row: int) -> None:
-            file, num_valid = files_B[row], int(num_valid_B[row])
-            wav_CN = native.read_segment(
-                self.paths[file],
-                int(starts_B[row]),
-                self.segment_samples,
-                sample_rate_hz=self.sample_rate_hz,
-                num_channels=self.num_channels,
-                out=wav_BCN[row].numpy(),
-            )
-            if wav_CN.shape[1] != num_valid:
-                raise ValueError(
-                    f"{self.paths[file]}: {wav_CN.shape[1]} of {num_valid} samples from sample {starts_B[row]} at "
-                    f"{self.sample_rate_hz} Hz; damaged, or replaced since it was opened"
-                )
-
-        rows = range(len(files_B))
-        if self._num_threads == 1:
-            for row in rows:
-                fill(row)
-        else:  # of this batch only, so that a process may fork between batches
-            with ThreadPoolExecutor(self._num_threads, thread_name_prefix="audio-segments") as threads:
-                for _ in threads.map(fill, rows):
-                    pass
+        pieces = [
+            AudioPiece(self.paths[file], int(start), int(num_valid))
+            for file, start, num_valid in zip(files_B, starts_B, num_valid_B, strict=True)
+        ]
+        cut_pieces(pieces, wav_BCN.numpy(), sample_rate_hz=self.sample_rate_hz, num_threads=self._num_threads)
         return wav_BCN, torch.from_numpy(num_valid_B)
 
     def _uniform(self, epochs_B: np.ndarray, indexes_B: np.ndarray, draw: int) -> np.ndarray:

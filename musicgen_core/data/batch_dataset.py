@@ -7,7 +7,7 @@ its first sample alone, for any number of processes, workers and threads.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -72,11 +72,13 @@ class BatchDataset(IterableDataset[B]):
 class BatchesAhead(Generic[B]):
     """Endless iterator over a dataset's batches, read ahead in a thread, in order.
 
-    The state counts batches handed out, not batches read ahead. Safe after fork.
+    `then` is applied to each batch in that thread. The state counts batches handed out, not batches read ahead. Safe
+    after fork.
     """
 
-    def __init__(self, dataset: BatchDataset[B]) -> None:
-        self._ahead = ReadAhead(dataset.read, step=dataset.batch_size)
+    def __init__(self, dataset: BatchDataset[B], then: Callable[[B], B] | None = None) -> None:
+        read = dataset.read if then is None else lambda first_sample: then(dataset.read(first_sample))
+        self._ahead = ReadAhead(read, step=dataset.batch_size)
         self._next_sample = dataset.state_dict()["next_sample"]
 
     def __iter__(self) -> Self:

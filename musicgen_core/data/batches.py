@@ -62,6 +62,9 @@ class Batch:
     lines: list[dict[str, Any]]
     """Of the manifest: what else is known of each track."""
 
+    starts_B: np.ndarray
+    """int64: first frame of each segment in its track."""
+
     epochs_B: np.ndarray
     indexes_B: np.ndarray
     """int64; with the seed, all that randomness may depend on."""
@@ -90,6 +93,7 @@ class Batch:
                 captions=self.captions[s],
                 tracks=self.tracks[s],
                 lines=self.lines[s],
+                starts_B=self.starts_B[s],
                 epochs_B=self.epochs_B[s],
                 indexes_B=self.indexes_B[s],
                 sequence_BKS=None if self.sequence_BKS is None else self.sequence_BKS[s],
@@ -236,6 +240,7 @@ def _make_batch(
         captions=[line.get("caption") for line in lines],
         tracks=[line["track"] for line in lines],
         lines=lines,
+        starts_B=drawn.starts[share],
         epochs_B=drawn.epochs[share],
         indexes_B=drawn.indexes[share],
         global_num_valid=drawn.num_valid,

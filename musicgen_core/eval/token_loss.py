@@ -5,35 +5,38 @@ Legend: B batch, G segments, K codebooks, T frames, C card.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from musicgen_core import native
+from musicgen_core.conditioners.recording import AudioConditioner
 from musicgen_core.eval.figure import Figure, missing
 from musicgen_core.eval.scores import Scores, count_samples, mean_figure, per_codebook_figure
 from musicgen_core.eval.unigram import own_unigram, score_unigram
-from musicgen_core.lm.model import LanguageModel
+from musicgen_core.lm.model import DESCRIPTION, LanguageModel, Values
 from musicgen_core.util.log import progress
 
 
 def token_loss_figures(
     model: LanguageModel,
     codes: Sequence[np.ndarray],
-    captions: Sequence[str | None],
+    rows: Sequence[Mapping[str, Any]],
     tracks: Sequence[str],
     unigram_KC: np.ndarray,
     batch_size: int,
     seed: int,
 ) -> dict[str, Figure]:
-    """All figures about held-out codes_KT, one array, caption and track per segment.
+    """All figures about held-out codes_KT, one array, row of conditions (`description`: the caption) and track per
+    segment.
 
     The model and both unigram lines are measured over exactly the same tokens: those that the pattern lets the model
     predict.
     """
-    model_scores, masks = score_model(model, codes, captions, batch_size, "cross-entropy")
+    model_scores, masks = score_model(model, codes, rows, batch_size, "cross-entropy")
     unigram = score_unigram(unigram_KC, codes, masks)
     own = score_unigram(own_unigram(codes, masks, unigram_KC.shape[1]), codes, masks)
     samples = count_samples(model_scores, tracks)
@@ -53,36 +56,65 @@ def token_loss_figures(
         "below_unigram": mean_figure(unigram - model_scores, tracks, seed, "unigram minus model; above 0: learned."),
         "below_own_unigram": mean_figure(own - model_scores, tracks, seed, "own_unigram minus model."),
         "uniform": Figure(value=float(np.log(unigram_KC.shape[1])), unit="nats per token", note="ln(card)"),
-        **_caption_figures(model, codes, captions, tracks, model_scores, batch_size, seed),
+        **_caption_figures(model, codes, rows, tracks, model_scores, batch_size, seed),
+        **_melody_figures(model, codes, rows, tracks, model_scores, batch_size, seed),
+    }
+
+
+def _melody_figures(
+    model: LanguageModel,
+    codes: Sequence[np.ndarray],
+    rows: Sequence[Mapping[str, Any]],
+    tracks: Sequence[str],
+    model_scores: Scores,
+    batch_size: int,
+    seed: int,
+) -> dict[str, Figure]:
+    """What is lost when the recording is taken away; nothing for a model that hears none."""
+    heard = [name for name, conditioner in model.conditioners.items() if isinstance(conditioner, AudioConditioner)]
+    if not heard:
+        return {}
+    deaf = [{**row, **dict.fromkeys(heard)} for row in rows]
+    without, _ = score_model(model, codes, deaf, batch_size, "cross-entropy without melodies")
+    return {
+        "without_melody": mean_figure(without, tracks, seed, "The same tokens and captions, no recording given."),
+        "melody_gain": mean_figure(
+            without - model_scores, tracks, seed, "without_melody minus model; above 0: the segment's own audio helps."
+        ),
     }
 
 
 def _caption_figures(
     model: LanguageModel,
     codes: Sequence[np.ndarray],
-    captions: Sequence[str | None],
+    rows: Sequence[Mapping[str, Any]],
     tracks: Sequence[str],
     model_scores: Scores,
     batch_size: int,
     seed: int,
 ) -> dict[str, Figure]:
-    """What is lost when the caption is taken away or exchanged, over the segments that have one."""
+    """What is lost when the caption is taken away or exchanged, over the segments that have one; what else the model is
+    conditioned on stays."""
+    captions = [row.get(DESCRIPTION) for row in rows]
     with_caption = np.array([i for i, caption in enumerate(captions) if caption is not None], dtype=np.int64)
     if len(with_caption) == 0:
         reason = "no held-out track has a caption"
         return {name: missing("nats per token", reason) for name in ("without_caption", "wrong_caption")}
     codes, tracks = [codes[i] for i in with_caption], [tracks[i] for i in with_caption]
+    rows, captions = [rows[i] for i in with_caption], [captions[i] for i in with_caption]
     true = model_scores.take(with_caption)
-    nothing, _ = score_model(model, codes, [None] * len(codes), batch_size, "cross-entropy without captions")
+    wordless = [{**row, DESCRIPTION: None} for row in rows]
+    nothing, _ = score_model(model, codes, wordless, batch_size, "cross-entropy without captions")
     figures = {
         "without_caption": mean_figure(nothing, tracks, seed, "The same tokens, no caption given."),
         "caption_gain": mean_figure(nothing - true, tracks, seed, "without_caption minus model; above 0: words help."),
     }
     try:
-        exchanged = wrong_captions([captions[i] for i in with_caption], tracks, seed)
+        exchanged = wrong_captions(captions, tracks, seed)
     except ValueError as error:
         return figures | {"wrong_caption": missing("nats per token", str(error))}
-    wrong, _ = score_model(model, codes, exchanged, batch_size, "cross-entropy with wrong captions")
+    others = [{**row, DESCRIPTION: caption} for row, caption in zip(rows, exchanged, strict=True)]
+    wrong, _ = score_model(model, codes, others, batch_size, "cross-entropy with wrong captions")
     return figures | {
         "wrong_caption": mean_figure(wrong, tracks, seed, "The same tokens, each with another track's caption."),
         "right_caption_gain": mean_figure(
@@ -95,7 +127,7 @@ def _caption_figures(
 def score_model(
     model: LanguageModel,
     codes: Sequence[np.ndarray],
-    captions: Sequence[str | None],
+    rows: Sequence[Values],
     batch_size: int,
     what: str = "scoring",
 ) -> tuple[Scores, list[np.ndarray]]:
@@ -111,8 +143,8 @@ def score_model(
     masks: list[np.ndarray] = [np.zeros(0)] * len(codes)
     for batch in progress(_batches(codes, batch_size), what):
         codes_BKT = torch.from_numpy(np.stack([codes[g] for g in batch])).to(device)
-        condition = model.conditioner(model.conditioner.prepare([captions[g] for g in batch]).to(device))
-        predictions = model.compute_predictions(codes_BKT, condition)
+        prepared = {name: item.to(device) for name, item in model.prepare([rows[g] for g in batch]).items()}
+        predictions = model.compute_predictions(codes_BKT, prepared)
         nll_BKT = token_nll(predictions.logits_BKTC, codes_BKT, predictions.mask_BKT)
         nll_GK[batch] = nll_BKT.double().sum(dim=-1).cpu().numpy()
         num_GK[batch] = predictions.mask_BKT.sum(dim=-1).cpu().numpy()

@@ -16,7 +16,7 @@ from musicgen_core.conditioners.fuse import Fused
 from musicgen_core.config.evaluation import GenerationConfig
 from musicgen_core.lm.cache import Cache
 from musicgen_core.lm.decode import Decoder
-from musicgen_core.lm.model import LanguageModel, Values
+from musicgen_core.lm.model import DESCRIPTION, LanguageModel, Values
 from musicgen_core.lm.sampling import guide, sample_codes
 from musicgen_core.patterns.apply import deinterleave, interleave
 from musicgen_core.patterns.layout import MAX_STEPS
@@ -51,7 +51,7 @@ def generate(
         raise ValueError(f"generation.temperature is {config.temperature}; it must be 0 (greedy) or above")
     pattern = model.pattern(num_frames)
     device = next(model.parameters()).device
-    guided = config.cfg_coef != 1 and any(caption is not None for caption in captions)
+    groups = _guidance(model, captions, config)
     codes_BKT = _start_from(model, prompt_BKT, len(captions), num_frames).to(device)
     num_known = 0 if prompt_BKT is None else prompt_BKT.shape[2]
     unknown_KS = torch.from_numpy(pattern.frame_KS(keep_only_valid=False) >= num_known)
@@ -59,17 +59,19 @@ def generate(
     was_training = model.training
     model.eval()
     try:
-        rows = [*captions, *([None] * len(captions) if guided else [])]
+        rows = [row for group in groups for row in group]
         fused = _fuse(model, rows, device)
         sequence_BKS, _ = interleave(codes_BKT, pattern, model.special, keep_only_valid=False)
         uniforms_SBK = draw_uniforms(config.seed, first_sample, sequence_BKS.shape, device, window)
         cache = Cache(len(model.transformer.layers), fused.num_prefix + pattern.num_steps - 1, pattern.num_valid_steps)
         decode = Decoder(model, fused, cache, len(rows))
-        with torch.inference_mode():  # a tenth less time than no_grad in small models; no result or table is made inside
+        with (
+            torch.inference_mode()
+        ):  # a tenth less time than no_grad in small models; no result or table is made inside
             for step in range(1, pattern.num_steps):
                 if drawn_S[step]:  # steps without anything to draw are read together with the next one that has
                     column_BKS = sequence_BKS[:, :, cache.num_codes_steps : step]
-                    logits_BKC = _next_logits(decode, column_BKS, guided, config.cfg_coef)
+                    logits_BKC = _next_logits(decode, column_BKS, len(groups), config)
                     codes_BK = sample_codes(logits_BKC, uniforms_SBK[step], config)
                     sequence_BKS[:, :, step] = torch.where(unknown_KS[:, step], codes_BK, sequence_BKS[:, :, step])
                 if on_step is not None:
@@ -124,9 +126,31 @@ def _fuse(model: LanguageModel, rows: Sequence[Values], device: torch.device) ->
     return model.fuse({name: item.to(device) for name, item in model.prepare(rows).items()}, len(rows))
 
 
-def _next_logits(decode: Decoder, column_BKS: Tensor, guided: bool, cfg_coef: float) -> Tensor:
+def _guidance(model: LanguageModel, rows: Sequence[Values], config: GenerationConfig) -> list[list[Values]]:
+    """The rows, and what guidance compares them with: the same without words (for `cfg_coef_beta`), and nothing."""
+    beta = config.cfg_coef_beta
+    if beta is not None and set(model.fusions) == {DESCRIPTION}:
+        raise ValueError(
+            f"generation.cfg_coef_beta is {beta}, but the model is conditioned on words alone: leave it null; it "
+            "weighs words against a melody or other conditions"
+        )
+    groups = [list(rows)]
+    if (config.cfg_coef != 1 or beta not in (None, 1)) and any(row is not None for row in rows):
+        if beta is not None:
+            groups.append([_without_words(row) for row in rows])
+        groups.append([None] * len(rows))
+    return groups
+
+
+def _without_words(row: Values) -> Values:
+    return None if row is None or isinstance(row, str) else {**row, DESCRIPTION: None}
+
+
+def _next_logits(decode: Decoder, column_BKS: Tensor, num_groups: int, config: GenerationConfig) -> Tensor:
     """Guided logits [B, K, C] of the step after the new steps `column_BKS`, in float32."""
-    if not guided:
-        return decode(column_BKS)
-    conditional, unconditional = decode(torch.cat([column_BKS, column_BKS])).chunk(2)
-    return guide(conditional, unconditional, cfg_coef)
+    full, *others = decode(torch.cat([column_BKS] * num_groups)).chunk(num_groups)
+    if not others:
+        return full
+    if config.cfg_coef_beta is not None:
+        full = guide(full, others[0], config.cfg_coef_beta)
+    return guide(full, others[-1], config.cfg_coef)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from musicgen_core.conditioners.base import Condition, Conditioner, Prepared
 from musicgen_core.conditioners.build import build_conditioner
 from musicgen_core.conditioners.fuse import Fused, fuse
+from musicgen_core.conditioners.quantizer import ResidualQuantizer
 from musicgen_core.config.condition import Fusion
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.model import ConditionerConfig, ModelConfig
@@ -67,6 +68,9 @@ def build_model(
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.fill_(float("nan"))
+    for module in built.modules():
+        if isinstance(module, ResidualQuantizer):
+            module.reset()
     return built
 
 

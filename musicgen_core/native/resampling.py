@@ -39,6 +39,7 @@ def read_segment(
     preset: str = "julius24",
     out: Wav | None = None,
     name: str | None = None,
+    byte_range: tuple[int, int] | None = None,
 ) -> Wav:
     """Part of a file at a rate and number of channels of choice, in one pass that decodes only what it needs.
 
@@ -52,7 +53,9 @@ def read_segment(
         num_channels: as in `mix`.
         out: float32 [num_channels, num_samples], C-contiguous, such as one item of a pinned batch: filled in place,
             with 0 behind the file's end.
-        name: what errors call bytes; paths name themselves.
+        name: what errors call bytes, or part of a file; paths name themselves.
+        byte_range: (offset, number of bytes) where `source`, a path, holds the encoded file, such as a member of a tar.
+            WAV, AIFF, FLAC and MP4 are sought inside it as in a file of their own.
 
     Returns:
         wav_CN float32; N is smaller than num_samples at the file's end, and 0 beyond it. A view of `out` if given.
@@ -70,10 +73,22 @@ def read_segment(
     ):
         expected = f"writeable, C-contiguous float32 [{num_channels}, {num_samples}]"
         raise ValueError(f"out must be {expected}; it is {out.dtype} {list(out.shape)}")
-    if name is None:
-        name = f"<{len(source)} bytes>" if isinstance(source, bytes) else ""
+    if byte_range is not None and (isinstance(source, bytes) or min(byte_range) < 0):
+        raise ValueError(f"byte_range {byte_range}: needs a path, an offset and a number of bytes, neither negative")
+    if name is None and isinstance(source, bytes):
+        name = f"<{len(source)} bytes>"
+    elif name is None:
+        name = f"{source!s}, {byte_range[1]} bytes at {byte_range[0]}" if byte_range is not None else ""
     wav_CN, length = _rust_loader.read_audio_segment(
-        source, name, start_samples, num_samples, rate("sample_rate_hz", sample_rate_hz), num_channels, preset, out
+        source,
+        name,
+        start_samples,
+        num_samples,
+        rate("sample_rate_hz", sample_rate_hz),
+        num_channels,
+        preset,
+        out,
+        byte_range,
     )
     if out is not None:
         return out[:, :length]

@@ -28,7 +28,7 @@ STAGES: dict[str, Stage] = {
     "index": Stage(2, "index one corpus's token shards for random access", ("out",)),
     "train": Stage(2, "train one run; resumes by itself"),
     "export": Stage(3, "write a trained model as safetensors and JSON", ("out",)),
-    "generate": Stage(1, "generate audio from prompts with an exported model", ("out",)),
-    "evaluate": Stage(1, "measure an exported model on held-out music", ("out", "references")),
+    "generate": Stage(2, "generate audio from prompts with an exported model", ("out",)),
+    "evaluate": Stage(2, "measure an exported model on held-out music", ("out", "references")),
     "report": Stage(1, "write one self-contained HTML page about a run", ("out",)),
 }

@@ -16,6 +16,8 @@ import torch
 from musicgen_core import __version__
 from musicgen_core.codec.base import Codec
 from musicgen_core.codec.load import load_codec
+from musicgen_core.conditioners.recording import AudioConditioner, Recording
+from musicgen_core.conditioners.rows import plain_rows
 from musicgen_core.config.evaluation import GenerationConfig
 from musicgen_core.config.root import EvaluateStageConfig
 from musicgen_core.data.plan import read_where
@@ -79,7 +81,7 @@ def run(
         "token_loss": token_loss_figures(
             model,
             [read_codes(segment, shards) for segment in segments],
-            [segment.record.caption for segment in segments],
+            _rows(model, segments, wavs, codec.spec.sample_rate_hz),
             [segment.record.track for segment in segments],
             unigram_KC,
             config.evaluation.batch_size,
@@ -110,6 +112,19 @@ def run(
         },
     )
     _show(figures)
+
+
+def _rows(
+    model: LanguageModel, segments: list[Segment], wavs: list[np.ndarray], sample_rate_hz: int
+) -> list[dict[str, Any]]:
+    """All that the model is conditioned on, of each segment."""
+    rows = plain_rows([asdict(segment.record) for segment in segments], model.config.conditions)
+    filled = [row or {} for row in rows]
+    for name, conditioner in model.conditioners.items():
+        if isinstance(conditioner, AudioConditioner):
+            for row, wav_CN in zip(filled, wavs, strict=True):
+                row[name] = conditioner.take(Recording(wav_CN, sample_rate_hz))
+    return filled
 
 
 def _reconstruct_some(codec: Codec, wavs: list[np.ndarray], seconds: float, device: torch.device) -> list[np.ndarray]:

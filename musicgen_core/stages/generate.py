@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,11 @@ import numpy as np
 from musicgen_core import native
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.evaluation import ContinuationConfig, GenerationConfig
+from musicgen_core.config.prompt import PromptConfig
 from musicgen_core.config.root import GenerateStageConfig
 from musicgen_core.data.manifest import read_manifest
 from musicgen_core.data.plan import read_where
+from musicgen_core.data.track_audio import TrackAudio
 from musicgen_core.util.atomic import atomic_folder, write_json
 from musicgen_core.util.log import progress, say
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from musicgen_core.codec.base import Codec
-    from musicgen_core.lm.model import LanguageModel
+    from musicgen_core.conditioners.recording import Recording
+    from musicgen_core.lm.model import LanguageModel, Values
     from musicgen_core.lm.windows import Window
 
 BATCH_SIZE = 8
@@ -46,13 +49,28 @@ class Request:
     continuation: ContinuationConfig | None = None
     """What it goes on from."""
 
+    more: PromptConfig = field(default_factory=PromptConfig)
+    """Of a prompt of the config: what it has besides the words."""
 
-def run(config: GenerateStageConfig, *, export: Path, prompts: list[Path], where: Path, out: Path) -> None:
+    track: dict[str, Any] | None = None
+    """Of a held-out caption: its line of the manifest."""
+
+
+def run(
+    config: GenerateStageConfig,
+    *,
+    export: Path,
+    prompts: list[Path],
+    where: Path,
+    out: Path,
+    audio: list[Path] | None = None,
+) -> None:
     """Fill the folder `out` with NNN.wav (16 bit) and samples.json, all or nothing.
 
     `prompts` are generate.jsonl files, whose first captions follow those of the config; `where` says where the codec
-    is when the export carries none. Raises ValueError when that is not the codec the model was trained on, or what it
-    decodes is not finite.
+    is when the export carries none. `audio` are prepared tars CORPUS/BUCKET.tar: a model that is conditioned on
+    recordings hears the beginning of a held-out caption's own track. Raises ValueError when that is not the codec the
+    model was trained on, a prompt has what the model is not conditioned on, or what is decoded is not finite.
     """
     from musicgen_core.codec.load import load_codec
     from musicgen_core.lm.weights import codec_folder, load_export, read_codec
@@ -65,8 +83,11 @@ def run(config: GenerateStageConfig, *, export: Path, prompts: list[Path], where
     check_codec(trained, codec.spec, folder)
     trained_sec = info["training"]["segment_sec"]
     requests = collect_requests(config.generation, prompts, config.num_prompts)
+    shards = TrackAudio(audio, codec.spec) if audio else None
+    segment_frames = max(1, round(trained_sec * codec.spec.frame_rate_hz))
+    rows = [make_row(request, model, shards, segment_frames) for request in requests]
     with atomic_folder(out) as temporary:
-        records = _make_samples(model, codec, requests, config.generation, trained_sec, temporary)
+        records = _make_samples(model, codec, requests, rows, config.generation, trained_sec, temporary)
         write_json(temporary / "samples.json", records)
     took = sum(record["took_sec"] for record in records)
     say(f"{len(records)} samples of {config.generation.duration_sec:g} s in {took:.1f} s, in {out}")
@@ -75,11 +96,63 @@ def run(config: GenerateStageConfig, *, export: Path, prompts: list[Path], where
 def collect_requests(config: GenerationConfig, manifests: list[Path], num_prompts: int) -> list[Request]:
     """Prompts of the config, the first captions of each manifest without repetition, one request without words, and the
     recordings to continue."""
-    held_out = [r.caption for path in manifests for r in read_manifest(path)[:num_prompts] if r.caption]
-    requests = [Request(prompt, "prompt") for prompt in dict.fromkeys(config.prompts)]
-    requests += [Request(caption, "held-out") for caption in dict.fromkeys(held_out) if caption not in config.prompts]
+    asked = [PromptConfig(text=prompt) if isinstance(prompt, str) else prompt for prompt in config.prompts]
+    asked = [prompt for number, prompt in enumerate(asked) if prompt not in asked[:number]]
+    requests = [Request(prompt.text, "prompt", more=prompt) for prompt in asked]
+    known = {prompt.text for prompt in asked}
+    for record in [record for path in manifests for record in read_manifest(path)[:num_prompts]]:
+        if record.caption and record.caption not in known:
+            known.add(record.caption)
+            requests.append(Request(record.caption, "held-out", track=record.to_dict()))
     requests.append(Request(None, "unconditional"))
     return requests + [Request(item.text, "continuation", item) for item in config.continuations]
+
+
+def make_row(request: Request, model: LanguageModel, shards: TrackAudio | None, segment_frames: int) -> Values:
+    """What the model is conditioned on. ValueError names a prompt that asks for a condition the model has not."""
+    from musicgen_core.conditioners.recording import AudioConditioner, Recording
+
+    more = request.more
+    row: dict[str, Any] = {"description": request.prompt, **more.conditions}
+    heard = {name: item for name, item in model.conditioners.items() if isinstance(item, AudioConditioner)}
+    if unknown := sorted(set(more.conditions) - (set(model.config.conditions) - set(heard))):
+        raise ValueError(
+            f"prompt {request.prompt!r}: the model is not conditioned on {', '.join(unknown)}, but on "
+            f"{list(model.fusions)}"
+        )
+    recording = None
+    if more.melody is not None:
+        if not heard:
+            raise ValueError(
+                f"prompt {request.prompt!r} has the melody {more.melody}, but this model is not conditioned on "
+                "recordings; leave it out, or train with model.conditions: {self_wav: {kind: chroma}}"
+            )
+        recording = read_melody(Path(more.melody), more.melody_start_sec)
+    elif request.track is not None:
+        row |= {name: request.track.get(name) for name in model.config.conditions}
+        if heard and shards is not None:
+            wav_BCN, num_valid_B = shards.read([request.track], [0], segment_frames)
+            recording = Recording(wav_BCN[0, :, : num_valid_B[0]], shards.codec.sample_rate_hz)
+    for name, conditioner in heard.items():
+        if recording is not None:
+            row[name] = recording
+        elif conditioner.takes_text:
+            row[name] = request.prompt
+    return row if any(value is not None for value in row.values()) else None
+
+
+def read_melody(path: Path, start_sec: float) -> Recording:
+    """Decode a file from `start_sec` on. ValueError when nothing is left of it."""
+    from musicgen_core.conditioners.recording import Recording
+
+    wav_CN, sample_rate_hz = native.decode(path)
+    start = round(start_sec * sample_rate_hz)
+    if start >= wav_CN.shape[1]:
+        raise ValueError(
+            f"{path}: has {wav_CN.shape[1] / sample_rate_hz:.1f} s, but its melody is to begin at {start_sec:g} s; "
+            "lower melody_start_sec"
+        )
+    return Recording(wav_CN[:, start:], sample_rate_hz)
 
 
 def check_codec(trained: CodecSpec, found: CodecSpec, folder: Path) -> None:
@@ -97,6 +170,7 @@ def _make_samples(
     model: LanguageModel,
     codec: Codec,
     requests: list[Request],
+    rows: list[Values],
     config: GenerationConfig,
     trained_sec: float,
     folder: Path,
@@ -128,7 +202,7 @@ def _make_samples(
         known = [prompt for prompt in prompts[batch.start : batch.stop] if prompt is not None]
         codes_BKT = generate_long(
             model,
-            [request.prompt for request in requests[batch.start : batch.stop]],
+            rows[batch.start : batch.stop],
             num_frames,
             config,
             window_frames=window_frames,
@@ -160,6 +234,9 @@ def _make_samples(
                     "codes_shape": list(codes_BKT.shape[1:]),
                     "gain": gain,
                     "took_sec": round(took_sec, 3),
+                    **({"cfg_coef_beta": config.cfg_coef_beta} if config.cfg_coef_beta is not None else {}),
+                    **({"melody": request.more.melody} if request.more.melody is not None else {}),
+                    **({"conditions": request.more.conditions} if request.more.conditions else {}),
                 }
             )
     return records

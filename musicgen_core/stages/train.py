@@ -18,6 +18,7 @@ def run(
     manifests: list[Path],
     indexes: list[Path],
     run_dir: Path,
+    audio: list[Path] | None = None,
     continue_from: str = "",
     extend_from: str = "",
     init_from: str = "",
@@ -36,6 +37,7 @@ def run(
     """Train one run; the same command resumes it.
 
     `manifests` are corpus folders with train.jsonl and valid.jsonl, `indexes` their token indexes in the same order.
+    `audio` are the prepared tars CORPUS/BUCKET.tar, for a model that is conditioned on recordings.
     Everything is written to `run_dir`: config.json first, history.jsonl, tensorboard/, checkpoints/, and DONE last.
     `continue_from` names a run beside `run_dir` whose newest weights, optimizer state and average this one starts
     from, at step 0; empty: it starts from initialised weights. `extend_from` names the run beside it that ended after
@@ -61,6 +63,7 @@ def run(
         config=config,
         manifests=tuple(path.absolute() for path in manifests),
         indexes=tuple(path.absolute() for path in indexes),
+        audio=tuple(path.absolute() for path in audio or ()),
         run_dir=run_dir.absolute(),
         continue_from=beside / continue_from if continue_from else None,
         extend_from=beside / extend_from if extend_from else None,

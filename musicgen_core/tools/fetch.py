@@ -8,6 +8,7 @@ from pathlib import Path
 
 from musicgen_core import native
 from musicgen_core.config.codec_spec import read_codec_spec
+from musicgen_core.config.condition import ChromaConditionConfig, ClapConditionConfig
 from musicgen_core.config.data import EncodecCodecConfig
 from musicgen_core.config.load import resolve_runs
 from musicgen_core.config.model import T5ConditionerConfig
@@ -28,7 +29,7 @@ from musicgen_core.util.atomic import write_json
 from musicgen_core.util.log import say
 
 # configs, tokenizers and safetensors at the top of the repository; never pickles
-_WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "README.md", "LICENSE*"]
+_WANTED = ["*.json", "*.yaml", "*.safetensors", "*.model", "*.txt", "README.md", "LICENSE*"]
 _UNWANTED = ["*/*"]
 
 
@@ -49,8 +50,8 @@ class Asset:
 
 
 def run(config: RootConfig) -> None:
-    """Download every hub id of config.yaml at its pinned revision: `codec`, each run's `conditioner` and
-    `training.init_from`.
+    """Download every hub id of config.yaml at its pinned revision: `codec`, and each run's `conditioner`,
+    `model.conditions` and `training.init_from`.
 
     What the store holds already is verified, not downloaded. ValueError for a revision that is not pinned, for
     non-commercial weights without `accept_noncommercial: true` beside their path, and when the hub gives other bytes
@@ -75,6 +76,12 @@ def list_assets(config: RootConfig) -> list[Asset]:
         conditioner = run_config.conditioner
         if isinstance(conditioner, T5ConditionerConfig):
             named.append(("conditioner.path", conditioner.path, conditioner.revision, True))
+        for name, condition in run_config.model.conditions.items():
+            if isinstance(condition, ChromaConditionConfig) and condition.separate is not None:
+                key = f"model.conditions.{name}.separate.path"
+                named.append((key, condition.separate.path, condition.separate.revision, True))
+            if isinstance(condition, ClapConditionConfig):
+                named.append((f"model.conditions.{name}.path", condition.path, condition.revision, True))
         init = run_config.training.init_from
         if init is not None and init.path is not None:
             named.append((f"{INIT_FROM}.path", init.path, init.revision, init.accept_noncommercial))

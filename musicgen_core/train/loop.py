@@ -170,6 +170,8 @@ def _validate(run: Run) -> None:
         world_size=run.world.size,
         pattern=pattern,
     )
+    if run.recordings is not None:
+        batches = map(run.recordings.add_to_validation, batches)
     with run.ema.swapped_in(run.objective):
         loss_K = validate(run.objective, batches, pattern, run.world, t)
     loss = float(loss_K.mean())

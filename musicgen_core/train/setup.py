@@ -13,11 +13,13 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from musicgen_core.config.batching import check_batch
+from musicgen_core.config.condition import reads_audio
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.sampling import normalise_mix
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.config.upkeep import UpkeepConfig
 from musicgen_core.data.batches import TokenBatches, TokenDataset, count_segment_frames
+from musicgen_core.data.track_audio import TrackAudio
 from musicgen_core.data.tracks import TrackTable, open_tracks
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import LanguageModel, build_model, resolve_model
@@ -36,6 +38,7 @@ from musicgen_core.train.pace import Pace
 from musicgen_core.train.parallel import distribute, is_sharded
 from musicgen_core.train.passes import Passes
 from musicgen_core.train.ranks import Refused, World
+from musicgen_core.train.recordings import Recordings
 from musicgen_core.train.schedule import learning_rate
 from musicgen_core.train.step import NonFiniteError, Objective
 from musicgen_core.util.atomic import write_json
@@ -73,6 +76,9 @@ class TrainJob:
     stage_version: int = 1
     """Version of the train stage; kept in config.json."""
 
+    audio: tuple[Path, ...] = ()
+    """Prepared tars CORPUS/BUCKET.tar, for a model that is conditioned on recordings."""
+
     upkeep: UpkeepConfig = field(default_factory=UpkeepConfig)
 
 
@@ -93,6 +99,9 @@ class Run:
     optimizer: torch.optim.Optimizer
     ema: Ema
     batches: TokenBatches
+    recordings: Recordings | None
+    """Of segments, when the model is conditioned on them."""
+
     checkpoints: Checkpoints
     history: History | None
     """On the first process only."""
@@ -162,7 +171,10 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
         pattern=model.pattern(segment_frames),
         pin_memory=world.device.type == "cuda",
     )
-    with TokenBatches(dataset) as batches:
+    recordings = None
+    if reads_audio(config.model.conditions):
+        recordings = Recordings(TrackAudio(job.audio, config.codec, job.num_threads), model, config)
+    with TokenBatches(dataset, then=recordings.add_to_training if recordings else None) as batches:
         if loaded:
             batches.load_state_dict(loaded["data"])
         history = History(job.run_dir, step, job.upkeep.sinks) if world.first else None
@@ -177,6 +189,7 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
             optimizer=optimizer,
             ema=ema,
             batches=batches,
+            recordings=recordings,
             checkpoints=checkpoints,
             history=history,
             meter=Meter(objective, model, t, world.device),
@@ -211,6 +224,11 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
     except ValueError as error:
         raise Refused(str(error)) from None
     _check_pattern(job.config, segment_frames)
+    if reads_audio(job.config.model.conditions) and not job.audio:
+        raise Refused(
+            f"model.conditions {', '.join(job.config.model.conditions)}: the model is conditioned on recordings, but "
+            "no prepared audio was given; give the tars of its corpora (--audio results/audio/CORPUS/*.tar)"
+        )
     for split in ("train", "valid"):
         tracks = open_tracks(job.manifests, job.indexes, split, job.config.codec)
         tracks.check()

@@ -17,7 +17,14 @@ pub struct Bytes<'s> {
 }
 
 enum From<'s> {
-    File { file: File, buffer: Vec<u8>, begin: u64, version: Version },
+    /// `first`: where in the file position 0 is. Parts of files have no version.
+    File {
+        file: File,
+        first: u64,
+        buffer: Vec<u8>,
+        begin: u64,
+        version: Option<Version>,
+    },
     Memory(&'s [u8]),
 }
 
@@ -46,16 +53,21 @@ impl<'s> Bytes<'s> {
                     stamp(metadata.mtime(), metadata.mtime_nsec()),
                     stamp(metadata.ctime(), metadata.ctime_nsec()),
                 ]);
-                let from = From::File { file, buffer: Vec::new(), begin: 0, version };
+                let from = From::File { file, first: 0, buffer: Vec::new(), begin: 0, version: Some(version) };
                 Ok(Self { name, len: metadata.len(), from })
+            }
+            Source::Part { offset, num_bytes, .. } => {
+                let file = source.open_part()?;
+                let from = From::File { file, first: offset, buffer: Vec::new(), begin: 0, version: None };
+                Ok(Self { name, len: num_bytes, from })
             }
         }
     }
 
-    /// None for bytes in memory.
+    /// None for bytes in memory and for parts of files.
     pub fn version(&self) -> Option<Version> {
         match &self.from {
-            From::File { version, .. } => Some(*version),
+            From::File { version, .. } => *version,
             From::Memory(_) => None,
         }
     }
@@ -66,9 +78,9 @@ impl<'s> Bytes<'s> {
         let count = count.min(usize::try_from(self.len - at).unwrap_or(usize::MAX));
         let (data, begin) = match &mut self.from {
             From::Memory(data) => (*data, 0),
-            From::File { file, buffer, begin, .. } => {
+            From::File { file, first, buffer, begin, .. } => {
                 if at < *begin || at + count as u64 > *begin + buffer.len() as u64 {
-                    fill(file, buffer, at, count.max(CHUNK_BYTES))
+                    fill(file, buffer, *first + at, count.max(CHUNK_BYTES))
                         .map_err(|source| Error::Io { name: self.name.clone(), source })?;
                     *begin = at;
                 }

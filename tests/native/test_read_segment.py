@@ -109,3 +109,35 @@ def test_refusals(encoded, tmp_path):
     for out in (np.zeros((1, 9), np.float32), np.zeros((1, 10)), np.zeros((1, 20), np.float32)[:, ::2]):
         with pytest.raises(ValueError, match=r"C-contiguous float32 \[1, 10\]"):
             read(out=out)
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in NOISY])
+def test_a_file_inside_another(encoded, tmp_path, name):
+    """As a member of a tar: between bytes that are audio, too, and none of its own."""
+    path = encoded(name)
+    data, junk = path.read_bytes(), encoded("flac_s16").read_bytes()[:5000]
+    whole = tmp_path / "whole.tar"
+    whole.write_bytes(junk + data + junk)
+    place = (len(junk), len(data))
+    wav_CN, from_hz = native.decode(path)
+    length = wav_CN.shape[1] * 32_000 // from_hz
+    for start, count in [(0, 500), (length // 2, 9_000), (length - 700, 1000), (length, 10)]:
+        options = {"sample_rate_hz": 32_000, "num_channels": 1}
+        found = native.read_segment(whole, start, count, byte_range=place, **options)
+        same(found, native.read_segment(path, start, count, **options))
+
+
+def test_a_byte_range_that_does_not_fit(encoded, tmp_path):
+    path = encoded("flac_s16")
+    options = {"sample_rate_hz": 32_000, "num_channels": 1}
+    size = path.stat().st_size
+    with pytest.raises(native.CorruptAudioError, match=rf"song: {size} bytes at 1 of .*, which has {size}: cut short"):
+        native.read_segment(path, 0, 10, byte_range=(1, size), name="song", **options)
+    with pytest.raises(native.CorruptAudioError, match=r"cut short"):
+        native.read_segment(path, 0, 10, byte_range=(2**63 - 1, 2**63 - 1), **options)
+    with pytest.raises(native.AudioError, match=rf"{path}, {size // 2} bytes at 0: "):
+        native.read_segment(path, 40_000, 20_000, byte_range=(0, size // 2), **options)
+    with pytest.raises(ValueError, match=r"byte_range \(-1, 5\): needs a path, an offset and a number of bytes"):
+        native.read_segment(path, 0, 10, byte_range=(-1, 5), **options)
+    with pytest.raises(ValueError, match="needs a path"):
+        native.read_segment(path.read_bytes(), 0, 10, byte_range=(0, 5), **options)

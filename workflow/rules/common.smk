@@ -8,6 +8,7 @@ from pathlib import Path
 
 from snakemake.cli import parse_args
 
+from musicgen_core.config.condition import reads_audio
 from musicgen_core.config.load import parse_config, to_json
 from musicgen_core.flow.resolve import read_flow, resolve
 from musicgen_core.stages import STAGES
@@ -82,3 +83,13 @@ def buckets(folder: str, ending: str):
         return [f"{folder}/{name}/{bucket}{ending}" for name in names for bucket in PLAN.corpora[name].buckets]
 
     return list_files
+
+
+def heard(list_files):
+    """Input function: files that only runs need whose model is conditioned on recordings; none for any other run."""
+    return lambda wildcards: list_files(wildcards) if reads_audio(RUNS[wildcards.run].model.conditions) else []
+
+
+def audio_flag(wildcards, input) -> list[str]:
+    """For the same runs: the flag that names the audio."""
+    return ["--audio", *(f"@{path}" for path in input.lists)] if input.lists else []

@@ -5,6 +5,9 @@ rule generate:
     input:
         export=rules.export.output,
         prompts=manifests("generate"),
+        audio=heard(buckets(f"{RESULTS}/audio", ".tar")),
+        lists=heard(lists("audio")),
+        melodies=lambda wildcards: RUNS[wildcards.run].generation.melodies,
         continued=lambda wildcards: [item.audio for item in RUNS[wildcards.run].generation.continuations],
         stage=f"{PLAN_DIR}/stages/generate/{{run}}.json",
     output:
@@ -22,13 +25,14 @@ rule generate:
         export=f"{RUNS_DIR}/{{run}}/export",
         where=WHERE,
         out=f"{RUNS_DIR}/{{run}}/samples",
+        audio=audio_flag,
     threads: 4
     resources:
         mem_mb=8000,
         runtime=240,
     shell:
         "musicgen generate --config {params.config:q} --export {params.export:q} --prompts {input.prompts:q} "
-        "--where {params.where:q} --out {params.out:q} 2>&1 | tee -i {log:q}"
+        "{params.audio:q} --where {params.where:q} --out {params.out:q} 2>&1 | tee -i {log:q}"
 
 
 rule evaluate:

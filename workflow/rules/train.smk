@@ -9,6 +9,8 @@ rule train_run:
         tracks=manifests("train", "valid", ending=".tracks"),
         indexes=indexes,
         shards=buckets(TOKENS_DIR, ".tar"),
+        audio=heard(buckets(f"{RESULTS}/audio", ".tar")),
+        lists=heard(lists("audio")),
         # by content, not by time: the signature in the folder's name says which run it was
         parents=ancient(lambda wildcards: [f"{RUNS_DIR}/{run}/DONE" for run in FLOW.planned[wildcards.run].parents]),
         stage=f"{PLAN_DIR}/stages/train/{{run}}.json",
@@ -21,6 +23,7 @@ rule train_run:
         version=STAGES["train"].version,
         digest=lambda wildcards: FLOW.planned[wildcards.run].signature,
         manifests=manifest_folders,
+        audio=audio_flag,
         run_dir=f"{RUNS_DIR}/{{run}}",
         upkeep=f"{PLAN_DIR}/upkeep.json",  # what it holds makes nothing stale, so it is no input
         continues=lambda wildcards: FLOW.planned[wildcards.run].continues or "",
@@ -40,7 +43,7 @@ rule train_run:
         account="",
     shell:
         "musicgen train --config {params.config:q} --manifests {params.manifests:q} --indexes {input.indexes:q} "
-        "--run-dir {params.run_dir:q} --upkeep {params.upkeep:q} --continue-from={params.continues:q} "
+        "{params.audio:q} --run-dir {params.run_dir:q} --upkeep {params.upkeep:q} --continue-from={params.continues:q} "
         "--extend-from={params.extends:q} --init-from={params.starts:q} --init-digest={params.start_digest:q} "
         "--launcher {resources.launcher} --nodes {resources.nodes} "
         "--processes-per-node {resources.processes_per_node} --gpus-per-node {resources.gpus_per_node} "

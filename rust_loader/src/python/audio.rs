@@ -86,7 +86,7 @@ pub fn resample<'py>(
 
 /// The segment as an array; or, with `out`, how many samples of each of its rows are there.
 #[pyfunction]
-#[pyo3(signature = (source, name, start, count, sample_rate_hz, num_channels, preset, out))]
+#[pyo3(signature = (source, name, start, count, sample_rate_hz, num_channels, preset, out, byte_range))]
 #[expect(clippy::too_many_arguments, reason = "native.py names them")]
 pub fn read_audio_segment<'py>(
     py: Python<'py>,
@@ -98,10 +98,12 @@ pub fn read_audio_segment<'py>(
     num_channels: usize,
     preset: &str,
     out: Option<PyReadwriteArray2<'py, f32>>,
+    byte_range: Option<(u64, u64)>,
 ) -> PyResult<(Option<Wav<'py>>, usize)> {
-    let source = match &source {
-        AnySource::Bytes(data) => Source::Bytes { name, data: data.as_bytes() },
-        AnySource::Path(path) => Source::File(path),
+    let source = match (&source, byte_range) {
+        (AnySource::Bytes(data), _) => Source::Bytes { name, data: data.as_bytes() },
+        (AnySource::Path(path), None) => Source::File(path),
+        (AnySource::Path(path), Some((offset, num_bytes))) => Source::Part { path, name, offset, num_bytes },
     };
     let (start, count) = (not_negative("start_samples", start)?, not_negative("num_samples", count)?);
     let form = Form { sample_rate_hz, num_channels, preset: Preset::parse(preset)? };

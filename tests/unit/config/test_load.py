@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from musicgen_core.config.evaluation import GenerationConfig
 from musicgen_core.config.load import (
     ConfigError,
     from_json,
@@ -168,3 +169,32 @@ def test_schema_agrees_with_the_loader() -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**GOOD, "trainin": {}}, schema)
     assert set(schema["properties"]) == set(RootConfig.__dataclass_fields__)
+
+
+def test_a_melody_is_as_long_as_a_training_segment() -> None:
+    model = {"conditions": {"self_wav": {"kind": "chroma"}}}
+    own = {"model": {"conditions": {"self_wav": {"num_frames": 50}}}}
+    listed = {"a": {}, "b": {"training": {"segment_sec": 10.0}}, "c": own}
+    runs = resolve_runs(parse_config({**GOOD, "model": model, "training": {"segment_sec": 30.0}, "runs": listed}))
+    found = {name: run.model.conditions["self_wav"] for name, run in runs.items()}
+    assert {name: getattr(item, "num_frames", None) for name, item in found.items()} == {"a": 235, "b": 79, "c": 50}
+
+
+@pytest.mark.parametrize("name", ["key", "description"])
+def test_a_melody_has_a_name_of_its_own(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"conditions\.{name}: chroma reads a track's audio, not its field `{name}`"):
+        parse_config({**GOOD, "model": {"conditions": {name: {"kind": "chroma"}}}})
+    with pytest.raises(ConfigError, match=r"conditions\.self_wav\.dropout: 2\.0 must lie in \[0, 1\]"):
+        parse_config({**GOOD, "model": {"conditions": {"self_wav": {"kind": "chroma", "dropout": 2.0}}}})
+
+
+def test_prompts_are_words_or_more() -> None:
+    raw = {"prompts": ["rock", {"text": "jazz", "melody": "hum.wav", "conditions": {"bpm": 90, "key": "a minor"}}]}
+    config = parse_config({**GOOD, "generation": raw}).generation
+    assert config.prompts[0] == "rock"
+    assert config.melodies == ["hum.wav"]
+    assert from_json(GenerationConfig, to_json(config)) == config
+    with pytest.raises(ConfigError, match=r"generation\.prompts\.0: unknown key `melodie`; did you mean `melody`"):
+        parse_config({**GOOD, "generation": {"prompts": [{"melodie": "a.wav"}]}})
+    with pytest.raises(ConfigError, match=r"generation\.prompts\.0\.melody_start_sec: -1\.0 must be at least 0"):
+        parse_config({**GOOD, "generation": {"prompts": [{"melody": "a.wav", "melody_start_sec": -1}]}})

@@ -86,3 +86,29 @@ def test_parameters_are_made_for_what_is_there() -> None:
 def test_unknown_conditions_are_named(model: LanguageModel) -> None:
     with pytest.raises(ValueError, match=r"not conditioned on tempo, but on \['description'\]"):
         model.prepare([{"description": "rock", "tempo": 3}])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("fusion", ["cross", "sum", "input_interpolate"])
+def test_double_guidance_weighs_words_against_the_rest(fusion: Fusion) -> None:
+    """Against whole forward passes and the formula, step by step."""
+    model = make_conditioned(fusion)
+    config = GenerationConfig(temperature=0, cfg_coef=2.0, cfg_coef_beta=4.0)
+    codes = generate(model, [FULL], 6, config)
+    rest = {**FULL, "description": None}
+    full, without, nothing = (
+        model.compute_predictions(codes, model.prepare([row])).logits_BKTC for row in (FULL, rest, None)
+    )
+    logits = nothing + 2.0 * (without + 4.0 * (full - without) - nothing)
+    mask = model.compute_predictions(codes, None).mask_BKT
+    assert torch.equal(logits.argmax(-1)[mask], codes[mask])
+    plain = generate(model, [FULL], 6, replace(config, cfg_coef_beta=None))
+    assert torch.equal(generate(model, [FULL], 6, replace(config, cfg_coef_beta=1.0)), plain)
+    assert not torch.equal(codes, plain)
+
+
+def test_double_guidance_needs_more_than_words(model: LanguageModel) -> None:
+    with pytest.raises(
+        ValueError, match=r"cfg_coef_beta is 3\.0, but the model is conditioned on words alone: leave it"
+    ):
+        generate(model, ["rock"], 4, GenerationConfig(cfg_coef_beta=3.0))

@@ -28,7 +28,7 @@ def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def build(size: Any, t5: Path, codec: CodecSpec = MONO, melody: bool = False) -> LanguageModel:
     words = T5ConditionerConfig(kind="t5", path=str(t5), fusion="prepend" if melody else "cross")
-    conditions: Any = {"self_wav": ChromaConditionConfig(kind="chroma")} if melody else {}
+    conditions: Any = {"self_wav": ChromaConditionConfig(kind="chroma", num_frames=235)} if melody else {}
     return build_model(ModelConfig(size=size, conditions=conditions), words, codec, device="meta")
 
 

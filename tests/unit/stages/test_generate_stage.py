@@ -10,8 +10,10 @@ import torch
 from small_models import CODEC, CONDITIONER, MODEL, make_model
 
 from musicgen_core.codec import load
+from musicgen_core.config.condition import ChromaConditionConfig, NumberConditionConfig
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.evaluation import ContinuationConfig, GenerationConfig
+from musicgen_core.config.prompt import PromptConfig
 from musicgen_core.config.root import GenerateStageConfig, TrainStageConfig
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.manifest import ManifestRecord
@@ -115,6 +117,80 @@ def test_quiet_audio_is_not_touched(tmp_path: Path) -> None:
         generate.write_wav(tmp_path / "b.wav", wav_CN * np.nan, 16000)
 
 
+CONDITIONS: Any = {
+    "self_wav": ChromaConditionConfig(kind="chroma", sample_rate_hz=16000, radix2_exp=10, num_frames=8),
+    "bpm": NumberConditionConfig(kind="number"),
+}
+
+
+def hum(path: Path, frequency_hz: float) -> str:
+    times = np.arange(8000) / 16000
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * frequency_hz * times), 16000)
+    return str(path)
+
+
+def make_samples(paths: dict[str, Any], prompts: list[Any], num_prompts: int = 0, **more: Any) -> list[dict[str, Any]]:
+    sampling = GenerationConfig(prompts=tuple(prompts), duration_sec=0.1, temperature=0)
+    generate.run(GenerateStageConfig(generation=sampling, num_prompts=num_prompts), **paths, **more)
+    records: list[dict[str, Any]] = json.loads((paths["out"] / "samples.json").read_text())
+    return [{**record, "bytes": (paths["out"] / record["file"]).read_bytes()} for record in records]
+
+
+@pytest.fixture
+def melody_paths(paths: dict[str, Any]) -> dict[str, Any]:
+    trained = replace(TRAINED, model=replace(MODEL, conditions=CONDITIONS))
+    save_export(paths["export"], make_model(conditions=CONDITIONS), trained, {})
+    return paths
+
+
+def test_prompts_with_a_melody_and_other_conditions(melody_paths: dict[str, Any], tmp_path: Path) -> None:
+    low, high = hum(tmp_path / "low.wav", 262), hum(tmp_path / "high.wav", 392)
+    prompts = [
+        "rock",
+        PromptConfig(text="rock", melody=low),
+        PromptConfig(text="rock", melody=high),
+        PromptConfig(melody=high),
+        PromptConfig(text="rock", conditions={"bpm": 90.0}),
+        PromptConfig(text="rock", conditions={"bpm": 180}),
+        PromptConfig(text="rock", melody=low),
+    ]
+    samples = make_samples(melody_paths, prompts)
+    assert [sample["prompt"] for sample in samples] == ["rock", "rock", "rock", None, "rock", "rock", None]
+    assert [sample.get("melody") for sample in samples] == [None, low, high, high, None, None, None]
+    assert samples[4]["conditions"] == {"bpm": 90.0}
+    assert len({sample["bytes"] for sample in samples}) == 7, "each condition is heard"
+    assert "melody" not in samples[0]
+
+
+def test_a_held_out_caption_comes_with_its_own_melody(melody_paths: dict[str, Any], tmp_path: Path) -> None:
+    from audio_corpus import write_audio
+    from token_corpus import write_corpus
+
+    folder, _ = write_corpus(tmp_path, num_frames=60)
+    tar = write_audio(tmp_path, folder)
+    paths = {**melody_paths, "prompts": [folder / "valid.jsonl"]}
+    deaf = make_samples(paths, [], 1)
+    heard = make_samples(paths, [], 1, audio=[tar])
+    assert [sample["source"] for sample in heard] == ["held-out", "unconditional"]
+    assert heard[0]["bytes"] != deaf[0]["bytes"]
+    assert heard[1]["bytes"] == deaf[1]["bytes"]
+
+
+def test_what_the_model_does_not_hear_is_refused(
+    paths: dict[str, Any], melody_paths: dict[str, Any], tmp_path: Path
+) -> None:
+    melody = hum(tmp_path / "low.wav", 262)
+    with pytest.raises(ValueError, match=r"'rock': the model is not conditioned on key, but on \['description', 'bpm'"):
+        make_samples(melody_paths, [PromptConfig(text="rock", conditions={"key": "a minor"})])
+    with pytest.raises(ValueError, match=r"low\.wav: has 0\.5 s, but its melody is to begin at 2 s"):
+        make_samples(melody_paths, [PromptConfig(melody=melody, melody_start_sec=2.0)])
+    with pytest.raises(FileNotFoundError, match=r"none\.wav"):
+        make_samples(melody_paths, [PromptConfig(melody=str(tmp_path / "none.wav"))])
+    save_export(paths["export"], make_model(), TRAINED, {})
+    with pytest.raises(ValueError, match=r"has the melody .*low\.wav, but this model is not conditioned on recordings"):
+        make_samples(paths, [PromptConfig(melody=melody)])
+
+
 def with_generation(**changes: Any) -> GenerateStageConfig:
     return replace(CONFIG, generation=replace(CONFIG.generation, **changes))
 
@@ -175,7 +251,9 @@ def test_recordings_are_continued(paths: dict[str, Any], tmp_path: Path) -> None
 def test_a_recording_too_short_is_named_with_both_lengths(paths: dict[str, Any], tmp_path: Path) -> None:
     song = write_tone(tmp_path / "short.wav", 0.05)
     item = ContinuationConfig(audio=str(song), prompt_sec=0.1)
-    with pytest.raises(ValueError, match=r"short\.wav has 0\.05 s from second 0 on, but prompt_sec is 0\.1; lower prompt_sec"):
+    with pytest.raises(
+        ValueError, match=r"short\.wav has 0\.05 s from second 0 on, but prompt_sec is 0\.1; lower prompt_sec"
+    ):
         generate.run(with_generation(continuations=(item,)), **paths)
     assert not paths["out"].exists()
     with pytest.raises(FileNotFoundError, match=r"nowhere\.wav"):
