@@ -65,7 +65,9 @@ def generate(
         uniforms_SBK = draw_uniforms(config.seed, first_sample, sequence_BKS.shape, device, window)
         cache = Cache(len(model.transformer.layers), fused.num_prefix + pattern.num_steps - 1, pattern.num_valid_steps)
         decode = Decoder(model, fused, cache, len(rows))
-        with torch.inference_mode():  # a tenth less time than no_grad in small models; no result or table is made inside
+        with (
+            torch.inference_mode()
+        ):  # a tenth less time than no_grad in small models; no result or table is made inside
             for step in range(1, pattern.num_steps):
                 if drawn_S[step]:  # steps without anything to draw are read together with the next one that has
                     column_BKS = sequence_BKS[:, :, cache.num_codes_steps : step]

@@ -175,7 +175,9 @@ def test_recordings_are_continued(paths: dict[str, Any], tmp_path: Path) -> None
 def test_a_recording_too_short_is_named_with_both_lengths(paths: dict[str, Any], tmp_path: Path) -> None:
     song = write_tone(tmp_path / "short.wav", 0.05)
     item = ContinuationConfig(audio=str(song), prompt_sec=0.1)
-    with pytest.raises(ValueError, match=r"short\.wav has 0\.05 s from second 0 on, but prompt_sec is 0\.1; lower prompt_sec"):
+    with pytest.raises(
+        ValueError, match=r"short\.wav has 0\.05 s from second 0 on, but prompt_sec is 0\.1; lower prompt_sec"
+    ):
         generate.run(with_generation(continuations=(item,)), **paths)
     assert not paths["out"].exists()
     with pytest.raises(FileNotFoundError, match=r"nowhere\.wav"):
