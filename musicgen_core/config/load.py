@@ -17,6 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from musicgen_core.config.evaluation import check_generation
 from musicgen_core.config.root import RootConfig, RunConfig
 from musicgen_core.config.sampling import check_sampling
+from musicgen_core.config.start import check_start
+from musicgen_core.config.training_check import check_optimization
 
 T = TypeVar("T")
 
@@ -87,6 +89,10 @@ def resolve_runs(root: RootConfig) -> dict[str, RunConfig]:
                 raise ConfigError(_unknown(f"{where}.corpora", corpus, tuple(root.corpora), "corpus"))
         runs[name] = from_dict(RunConfig, {"name": name, "corpora": tuple(corpora), **merged}, where)
         _check_run(runs[name], {key: f"{where}.{key}" if key in override else key for key in RUN_KEYS})
+    try:
+        check_start(runs)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     return runs
 
 
@@ -216,6 +222,9 @@ def _check_values(root: RootConfig) -> None:
             raise ConfigError(f"corpora.{name}.weight: {corpus.weight} must be above 0")
     if root.tokenize.chunk_sec <= 0 or root.tokenize.overlap_sec < 0:
         raise ConfigError("tokenize: chunk_sec must be above 0 and overlap_sec at least 0")
+    for key in ("checkpoint_every_min", "keep_every_steps", "stall_limit_sec"):
+        if (number := getattr(root.upkeep, key)) is not None and number <= 0:
+            raise ConfigError(f"upkeep.{key}: {number} must be above 0")
 
 
 def _check_run(run: RunConfig, names: dict[str, str]) -> None:
@@ -258,6 +267,10 @@ def _check_run(run: RunConfig, names: dict[str, str]) -> None:
             raise ConfigError(f"{names['model']}.conditions.{name}.dropout: {condition.dropout} must lie in [0, 1]")
     if not 0 < training.min_segment_ratio <= 1:
         raise ConfigError(f"{names['training']}.min_segment_ratio: {training.min_segment_ratio} must lie in (0, 1]")
+    try:
+        check_optimization(training)
+    except ValueError as error:
+        raise ConfigError(f"{names['training']}.{error}") from None
     try:
         check_sampling(training.sampling, run.corpora)
     except ValueError as error:

@@ -17,6 +17,7 @@ from musicgen_core.config.data import (
 from musicgen_core.config.evaluation import EvaluationConfig, GenerationConfig
 from musicgen_core.config.model import ConditionerConfig, LutConditionerConfig, ModelConfig
 from musicgen_core.config.training import TrainingConfig
+from musicgen_core.config.upkeep import UpkeepConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class RootConfig:
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
+    upkeep: UpkeepConfig = field(default_factory=UpkeepConfig)
     on_changed_data: Literal["restart", "continue", "refuse"] = "restart"
     """What happens to a trained run whose music, words or preparation changed since. `restart`: a new folder, trained
     from step 0. `continue`: a new folder that starts from the old run's newest weights, optimizer state and average;

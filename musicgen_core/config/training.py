@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from musicgen_core.config.optimization import (
+    AdamWConfig,
+    CosineScheduleConfig,
+    EarlyStoppingConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+)
 from musicgen_core.config.sampling import SamplingConfig
+from musicgen_core.config.start import InitFromConfig
 from musicgen_core.config.words import WordsConfig
 
 
@@ -31,22 +39,37 @@ class TrainingConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Which tracks segments come from."""
 
+    optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
+    """What turns gradients into updates; docs/training.md."""
+
     learning_rate: float = 1e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate; a factor near 1 for D-Adaptation."""
 
     betas: tuple[float, float] = (0.9, 0.95)
+    """Decays of the averages of gradients and of their squares; Lion: of the update and of its momentum."""
+
     eps: float = 1e-8
     weight_decay: float = 0.1
     """Decoupled decay of matrices; norms, biases and embeddings are not decayed."""
 
     warmup_steps: int = 20
-    """Steps of linear warm-up before the cosine."""
+    """Steps of linear warm-up before the schedule."""
+
+    schedule: ScheduleConfig = field(default_factory=CosineScheduleConfig)
+    """How the learning rate falls after the warm-up; docs/training.md has the formulas."""
 
     lr_min_ratio: float = 0.0
-    """Learning rate at the end of the cosine, as a share of the peak."""
+    """Lowest learning rate of a schedule, as a share of the peak."""
 
-    max_grad_norm: float = 1.0
-    """Total gradient norm above which gradients are scaled down."""
+    max_grad_norm: float | None = 1.0
+    """Total gradient norm above which gradients are scaled down; null or 0: never."""
+
+    early_stopping: EarlyStoppingConfig | None = None
+    """End before `steps` once validation no longer improves; null: never."""
+
+    freeze: tuple[str, ...] = ()
+    """What is not trained: groups (embeddings, heads, norms, conditioners, attention, cross_attention, feed_forward,
+    `layers 0-11`) and patterns of parameter names (`transformer.layers.3.*`)."""
 
     ema_decay: float = 0.99
     """Decay of the weight average that is validated and exported."""
@@ -59,6 +82,13 @@ class TrainingConfig:
 
     words: WordsConfig = field(default_factory=WordsConfig)
     """How captions are varied."""
+
+    init_from: InitFromConfig | None = None
+    """Weights to start from; null: random ones."""
+
+    extend_from: tuple[int, ...] = ()
+    """Steps at which this run has ended before, ascending. It is first trained as the same run with so many `steps`, or
+    found finished, and goes on from there with its optimizer, average and place in the data."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     """Compute type; weights and optimizer state stay fp32."""

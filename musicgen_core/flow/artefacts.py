@@ -15,7 +15,7 @@ from musicgen_core.util.receipt import ENDING
 LEFTOVER = re.compile(r"^\..+\.(\d+)\.(tmp|old)$")
 """What `util/atomic.py` writes to before it renames; it stays when a process is killed."""
 
-CORPUS_FILES = ("inventory.jsonl", "metadata.jsonl", "notes.jsonl", "cache.jsonl", "snapshot.json")
+CORPUS_FILES = ("inventory.jsonl", "metadata.jsonl", "notes.jsonl", "cache.jsonl", "files.list", "snapshot.json")
 
 
 @dataclass(frozen=True, order=True)
@@ -54,7 +54,8 @@ def list_used(flow: Flow) -> set[Path]:
     """Every file but those of runs that the config refers to; receipts go with what they seal."""
     results, used = Path(flow.results), set()
     plan_dir = Path(flow.plan_dir)
-    used |= {plan_dir / name for name in ("plan.json", "where.json", "codec.json", "runs.json")}
+    names = ("plan.json", "where.json", "codec.json", "runs.json", "sources.json", "upkeep.json")
+    used |= {plan_dir / name for name in names}
     for stage, name in flow.configs():
         used.add(plan_dir / "stages" / stage / f"{name}.json" if name else plan_dir / f"stages/{stage}.json")
     for corpus, planned in flow.plan.corpora.items():

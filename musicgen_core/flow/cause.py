@@ -113,6 +113,10 @@ def _explain_training(job: Job, flow: Flow) -> Iterator[str]:
         (path for path in Path(flow.runs_dir).glob(f"{planned.name}-*/config.json") if path.parent.name != folder),
         key=lambda path: path.stat().st_mtime_ns,
     )
+    if planned.extends:
+        yield f"extends {planned.extends} to {flow.runs[folder].training.steps} steps"
+    if planned.starts:
+        yield f"starts from the weights of {planned.starts}"
     if not older:
         yield f"{run_dir}/DONE was never made"
         return

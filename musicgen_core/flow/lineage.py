@@ -14,6 +14,7 @@ from typing import Any
 
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.root import RunConfig, project_train
+from musicgen_core.flow.ancestors import Kinship
 from musicgen_core.flow.signature import SHOWN_DIGITS
 from musicgen_core.stages import STAGES
 
@@ -21,6 +22,9 @@ from musicgen_core.stages import STAGES
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
     """A run and where it lives."""
+
+    key: str
+    """Its name in the config; NAME@STEPS for a run that another one extends."""
 
     name: str
     signature: str
@@ -38,16 +42,29 @@ class PlannedRun:
     predecessor: str | None
     """Folder of the newest training under the same name and settings on other data; None once this one has begun."""
 
+    extends: str | None = None
+    """Folder of the run that this one makes longer."""
 
-def place_runs(
-    runs: dict[str, RunConfig], signatures: dict[str, str], runs_dir: Path, codec: CodecSpec
-) -> dict[str, PlannedRun]:
-    """Find each run's folder, by name and signature, else by signature alone, else it is a new one.
+    starts: str | None = None
+    """Folder of the run whose best weights this one starts from."""
+
+    start_digest: str | None = None
+    """Digest of the weights that this one starts from, another run's or a path's."""
+
+    @property
+    def parents(self) -> list[str]:
+        """Folders of runs that must be trained before this one."""
+        return [folder for folder in (self.extends, self.starts) if folder is not None]
+
+
+def place_runs(runs: dict[str, RunConfig], kin: Kinship, runs_dir: Path, codec: CodecSpec) -> dict[str, PlannedRun]:
+    """Find each run's folder, by name and signature, else by signature alone, else it is a new one. By key.
 
     Two runs never share a folder. Reads names and the small config.json of candidates; changes nothing.
     """
     there = {path.name: path for path in sorted(runs_dir.glob("*-*")) if _has_begun(path)}
-    folders = {name: f"{name}-{signature[:SHOWN_DIGITS]}" for name, signature in signatures.items()}
+    signatures = kin.signatures
+    folders = {key: f"{runs[key].name}-{signature[:SHOWN_DIGITS]}" for key, signature in signatures.items()}
     taken = {folder for folder in folders.values() if folder in there}
     for name, signature in signatures.items():
         if folders[name] in there:
@@ -56,12 +73,19 @@ def place_runs(
         if same:
             folders[name] = min(same, key=lambda folder: (not (there[folder] / "DONE").exists(), folder))
             taken.add(folders[name])
-    return {name: _describe(run, signatures[name], folders[name], there, runs_dir, codec) for name, run in runs.items()}
+    return {key: _describe(key, runs[key], kin, folders, there, runs_dir, codec) for key in signatures}
 
 
 def _describe(
-    run: RunConfig, signature: str, folder: str, there: dict[str, Path], runs_dir: Path, codec: CodecSpec
+    key: str,
+    run: RunConfig,
+    kin: Kinship,
+    folders: dict[str, str],
+    there: dict[str, Path],
+    runs_dir: Path,
+    codec: CodecSpec,
 ) -> PlannedRun:
+    folder = folders[key]
     begun = folder in there
     predecessor, continues = None, None
     if begun:
@@ -69,14 +93,19 @@ def _describe(
     else:
         predecessor = _find_predecessor(run, there, codec)
         continues = predecessor if run.on_changed_data == "continue" else None
+    apart = continues is not None  # it starts from its predecessor, who had started from the others
     return PlannedRun(
+        key=key,
         name=run.name,
-        signature=signature,
+        signature=kin.signatures[key],
         folder=folder,
         begun=begun,
         done=(runs_dir / folder / "DONE").exists(),
         continues=continues,
         predecessor=predecessor,
+        extends=None if apart or key not in kin.extends else folders[kin.extends[key]],
+        starts=None if apart or key not in kin.starts else folders[kin.starts[key]],
+        start_digest=kin.digests.get(key),
     )
 
 

@@ -25,9 +25,9 @@ from musicgen_core.config.root import (
     project_train,
 )
 from musicgen_core.data.plan import Plan, Where, read_plan
+from musicgen_core.flow.ancestors import relate, with_ancestors
 from musicgen_core.flow.lineage import PlannedRun, place_runs, say_policy
 from musicgen_core.flow.lists import write_list, write_stage
-from musicgen_core.flow.signature import sign
 from musicgen_core.stages.scan import digest_config
 from musicgen_core.stages.scan import run as scan
 from musicgen_core.util.atomic import write_json_if_changed, write_text_if_changed
@@ -49,6 +49,11 @@ class Flow:
 
     planned: dict[str, PlannedRun]
     """Folder name -> what is known of the run."""
+
+    @property
+    def targets(self) -> list[str]:
+        """Folders of the runs that the config names, without those that these only come from."""
+        return [folder for folder, planned in self.planned.items() if planned.key == planned.name]
 
     @property
     def results(self) -> str:
@@ -97,9 +102,10 @@ def resolve(root: RootConfig, targets: frozenset[str] = frozenset()) -> Flow:
     configs = resolve_runs(root)
     folder = Path(root.results) / "plan"
     plan, codec, frozen = _make_plan(root, configs, folder)
-    signatures = {name: sign(run, root, plan, codec) for name, run in configs.items()}
-    planned = place_runs(configs, signatures, Path(root.results) / "runs", codec)
-    flow = _assemble(root, configs, plan, codec, planned)
+    every = with_ancestors(configs)
+    kin = relate(configs, every, root, plan, codec, folder / "sources.json")
+    planned = place_runs(every, kin, Path(root.results) / "runs", codec)
+    flow = _assemble(root, every, plan, codec, planned)
     _speak(flow, targets)
     if not frozen:
         _write(flow, folder)
@@ -116,7 +122,7 @@ def _make_plan(root: RootConfig, runs: dict[str, RunConfig], folder: Path) -> tu
     path, codec_path = folder / "plan.json", folder / "codec.json"
     frozen = path.exists() and codec_path.exists() and is_locked()
     if frozen:
-        say("plan: another snakemake works here (or was killed: `snakemake --unlock`); the music is not scanned again")
+        say("plan: taken as it lies, for another snakemake works here, or was killed; the music is not scanned again")
         plan = read_plan(path)
         if plan.config_digest != digest_config(project_scan(root)):
             raise ValueError("corpora or data in the config changed while another snakemake works here; wait for it")
@@ -133,13 +139,13 @@ def _make_plan(root: RootConfig, runs: dict[str, RunConfig], folder: Path) -> tu
 
 def read_flow(root: RootConfig) -> Flow:
     """Take what the last `resolve` wrote; for job processes, which never scan. Raises ValueError naming a bad file."""
-    configs = resolve_runs(root)
+    configs = with_ancestors(resolve_runs(root))
     folder = Path(root.results) / "plan"
     plan = read_plan(folder / "plan.json")
     codec = from_json(CodecSpec, (folder / "codec.json").read_text(encoding="utf-8"))
     try:
         lines = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
-        planned = {name: PlannedRun(**lines[name]) for name in configs}
+        planned = {key: PlannedRun(**lines[key]) for key in configs if key in lines or "@" not in key}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder}/runs.json: knows no such runs ({error}); start snakemake again") from None
     return _assemble(root, configs, plan, codec, planned)
@@ -152,7 +158,7 @@ def _assemble(
         root=root,
         plan=plan,
         codec=codec,
-        runs={planned[name].folder: run for name, run in configs.items()},
+        runs={one.folder: configs[key] for key, one in planned.items()},
         planned={one.folder: one for one in planned.values()},
     )
 
@@ -171,7 +177,8 @@ def _speak(flow: Flow, targets: frozenset[str]) -> None:
 
 
 def _write(flow: Flow, folder: Path) -> None:
-    write_json_if_changed(folder / "runs.json", {one.name: asdict(one) for one in flow.planned.values()})
+    write_text_if_changed(folder / "upkeep.json", to_json(flow.root.upkeep) + "\n")
+    write_json_if_changed(folder / "runs.json", {one.key: asdict(one) for one in flow.planned.values()})
     for (stage, name), config in flow.configs().items():
         write_stage(folder / "stages", stage, config, name)
     for corpus, planned in flow.plan.corpora.items():

@@ -21,8 +21,14 @@ SHOWN_DIGITS = 8
 """Of a signature, in a folder's name."""
 
 
-def sign(run: RunConfig, root: RootConfig, plan: Plan, codec: CodecSpec) -> str:
-    """Digest of a run's music, of the stages and their configs, and of its own config; not of its name."""
+def sign(run: RunConfig, root: RootConfig, plan: Plan, codec: CodecSpec, start: str | None = None) -> str:
+    """Digest of a run's music, of the stages and their configs, and of its own config; not of its name.
+
+    `start` is the digest of the weights that it starts from: they count by content, not by where they lie.
+    """
+    train = asdict(project_train(run, codec))
+    if init := run.training.init_from:
+        train["training"]["init_from"] = [start, init.skip, init.mono_to_stereo]
     return digest_json(
         {
             "versions": {n: STAGES[n].version for n in ("resample", "manifest", "tokenize", "index", "train")},
@@ -30,6 +36,6 @@ def sign(run: RunConfig, root: RootConfig, plan: Plan, codec: CodecSpec) -> str:
             "resample": asdict(project_resample(root, codec)),
             "manifest": {c: asdict(project_manifest(root, c)) for c in run.corpora},
             "tokenize": asdict(project_tokenize(root, codec)),
-            "train": asdict(project_train(run, codec)),
+            "train": train,
         }
     )

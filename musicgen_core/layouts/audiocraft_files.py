@@ -22,7 +22,13 @@ from musicgen_core.conditioners.lut import LutConditioner
 from musicgen_core.config.condition import ChromaConditionConfig
 from musicgen_core.config.model import T5ConditionerConfig
 from musicgen_core.config.store import read_license
-from musicgen_core.layouts.audiocraft_config import parse_config, read_lm_config, resolve, write_lm_config
+from musicgen_core.layouts.audiocraft_config import (
+    ReadConfig,
+    parse_config,
+    read_lm_config,
+    resolve,
+    write_lm_config,
+)
 from musicgen_core.layouts.imported import Imported
 from musicgen_core.layouts.unpickle import load_untrusted, plain
 from musicgen_core.lm.model import LanguageModel
@@ -41,8 +47,7 @@ def read_audiocraft(source: Path, codec: Path | None, text_encoder: Path | None)
     FileNotFoundError or ValueError names the file, what it lacks, and the flag that supplies it.
     """
     path = source / LM_NAME if source.is_dir() else source
-    config, state = read_package(path)
-    read = read_lm_config(config, str(path))
+    read, state = read_language_model(source)
     conditioner = read.conditioner
     if isinstance(conditioner, T5ConditionerConfig):
         if text_encoder is None:
@@ -55,12 +60,19 @@ def read_audiocraft(source: Path, codec: Path | None, text_encoder: Path | None)
         source=str(path),
         model=read.model,
         conditioner=conditioner,
-        state=_ours(state),
+        state=state,
         codec=codec if codec is not None else _read_codec(path.with_name(CODEC_FILE_NAME)),
         num_channels=2 if read.interleaved else read.num_channels,
         segment_sec=read.segment_sec,
         license=read_license(path.parent),
     )
+
+
+def read_language_model(source: Path) -> tuple[ReadConfig, dict[str, Tensor]]:
+    """What a language model file, or the one in a folder, says of its model, and its weights in our names."""
+    path = source / LM_NAME if source.is_dir() else source
+    config, state = read_package(path)
+    return read_lm_config(config, str(path)), _ours(state)
 
 
 def read_package(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -22,7 +22,7 @@ def write_card(model: LanguageModel, info: Mapping[str, Any], architecture: str,
     rows = "\n".join(f"| {name} | {count} |" for name, count in sorted(licenses.items()))
     return f"""\
 ---
-tags: [music, musicgen, text-to-audio]
+{_license(info)}tags: [music, musicgen, text-to-audio]
 ---
 # A MusicGen model
 
@@ -53,7 +53,7 @@ codes_BKT = generate(model, ["a caption"], num_frames=400, config=GenerationConf
 codec are noise to this model. A copy is in `codec/`; its weights keep their own
 licence{_codec_note(codec["name"])}.
 
-## Training data
+{_start(info)}## Training data
 
 {info["tracks"]} tracks.
 
@@ -62,6 +62,27 @@ licence{_codec_note(codec["name"])}.
 {rows}
 
 {_attributions(info["attributions"])}"""
+
+
+def _license(info: Mapping[str, Any]) -> str:
+    """Front matter: weights that began as others' carry their licence on."""
+    name = (info.get("init_from") or {}).get("license")
+    return f"license: {name.lower()}\n" if name else ""
+
+
+def _start(info: Mapping[str, Any]) -> str:
+    start = info.get("init_from")
+    if not start:
+        return ""
+    revision = f" at revision `{start['revision']}`" if start["revision"] else ""
+    stated = start["license"] or "not stated there"
+    return f"""\
+## Start
+
+Training started from the weights of `{start["source"]}`{revision} (digest `{start["digest"]}`). Licence of those
+weights: {stated}; these weights inherit it.
+
+"""
 
 
 def describe_pattern(model: LanguageModel) -> str:

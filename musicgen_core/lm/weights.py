@@ -116,6 +116,14 @@ def read_codec(info: Mapping[str, Any]) -> CodecSpec:
 def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Copy every weight into the model. Raises ValueError that names `source` and all weights that do not fit."""
     expected = model.state_dict()
+    check_fit(expected, state, source)
+    with torch.no_grad():
+        for name, tensor in expected.items():
+            tensor.copy_(state[name])
+
+
+def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
+    """Raise ValueError that names `source` and every weight that is missing, unexpected or of another shape."""
     shapes = [
         f"{name} is {list(state[name].shape)}, the model has {list(tensor.shape)}"
         for name, tensor in expected.items()
@@ -129,9 +137,6 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     if any(problems.values()):
         lines = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names)
         raise ValueError(f"{source}: weights do not fit the model. {lines}")
-    with torch.no_grad():
-        for name, tensor in expected.items():
-            tensor.copy_(state[name])
 
 
 def _find_text_encoder(conditioner: ConditionerConfig, folder: Path) -> ConditionerConfig:

@@ -14,7 +14,7 @@ class Stage(NamedTuple):
     outputs: tuple[str, ...] = ()
     """Arguments of `run` that name what it writes: sealed by a receipt (util/receipt.py)."""
 
-    asides: tuple[str, ...] = ("where", "locations", "run_dir", "results")
+    asides: tuple[str, ...] = ("where", "locations", "run_dir", "results", "upkeep")
     """Arguments that name places and no inputs; what lies in a run's folder has digests of its own."""
 
 

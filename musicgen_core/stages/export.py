@@ -45,6 +45,8 @@ def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], wher
     extra = {"step": best["step"], "loss": best["loss"], "weights": "ema", **_provenance(manifests)}
     if raw.get("continued_from"):
         extra["continued_from"] = raw["continued_from"]  # its tracks are in these weights too
+    if raw.get("init_from"):
+        extra["init_from"] = raw["init_from"]  # what these weights were before, and under which licence
     codec = _find_codec(trained.codec, read_where(where).codec)
     words = vocabulary(_captions(manifests))
     num_frames = max(1, round(trained.training.segment_sec * trained.codec.frame_rate_hz))

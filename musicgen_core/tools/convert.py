@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from musicgen_core.config.store import read_license, require_commercial
+from musicgen_core.layouts.detect import Layout, detect
 from musicgen_core.util.atomic import atomic_folder
 from musicgen_core.util.log import say
 
 if TYPE_CHECKING:
     from musicgen_core.layouts.imported import Imported
-
-Layout = Literal["musicgen", "transformers", "audiocraft"]
 
 
 def run(
@@ -53,24 +52,6 @@ def run(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary_name:
         save_imported(Path(temporary_name), imported)
         _write(Path(temporary_name), out, layout, None)
-
-
-def detect(source: Path) -> Layout:
-    """Layout of a folder or a file. FileNotFoundError or ValueError says what was looked for."""
-    if source.is_file():
-        return "audiocraft"
-    if not source.is_dir():
-        raise FileNotFoundError(f"{source}: no such folder or file")
-    if (source / "state_dict.bin").is_file():
-        return "audiocraft"
-    path = source / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{source}: neither config.json (ours, transformers') nor AudioCraft's state_dict.bin")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error.msg})") from None
-    return "musicgen" if values.get("format") == "musicgen_core" else "transformers"
 
 
 def _read(

@@ -12,6 +12,7 @@ from musicgen_core.config.data import EncodecCodecConfig
 from musicgen_core.config.load import resolve_runs
 from musicgen_core.config.model import T5ConditionerConfig
 from musicgen_core.config.root import RootConfig
+from musicgen_core.config.start import KEY as INIT_FROM
 from musicgen_core.config.store import (
     LOCK_NAME,
     asset_folder,
@@ -42,13 +43,18 @@ class Asset:
     revision: str
     accept_noncommercial: bool
 
+    @property
+    def accept_key(self) -> str:
+        return f"{self.key.rpartition('.')[0]}.accept_noncommercial"
+
 
 def run(config: RootConfig) -> None:
-    """Download every hub id of config.yaml (`codec`, and the `conditioner` of each run) at its pinned revision.
+    """Download every hub id of config.yaml at its pinned revision: `codec`, each run's `conditioner` and
+    `training.init_from`.
 
     What the store holds already is verified, not downloaded. ValueError for a revision that is not pinned, for
-    non-commercial codec weights without `codec.accept_noncommercial: true`, and when the hub gives other bytes than
-    the lock records; OSError when the hub cannot be reached.
+    non-commercial weights without `accept_noncommercial: true` beside their path, and when the hub gives other bytes
+    than the lock records; OSError when the hub cannot be reached.
     """
     assets = list_assets(config)
     for asset in assets:
@@ -69,8 +75,13 @@ def list_assets(config: RootConfig) -> list[Asset]:
         conditioner = run_config.conditioner
         if isinstance(conditioner, T5ConditionerConfig):
             named.append(("conditioner.path", conditioner.path, conditioner.revision, True))
+        init = run_config.training.init_from
+        if init is not None and init.path is not None:
+            named.append((f"{INIT_FROM}.path", init.path, init.revision, init.accept_noncommercial))
     assets = []
     for key, path, revision, accepted in dict.fromkeys(named):
+        if revision is None and Path(path).is_file():
+            continue
         if revision is None:
             resolve_asset(path, None, key)
             continue
@@ -84,13 +95,13 @@ def fetch_asset(asset: Asset) -> None:
     folder, name = asset_folder(asset.hub_id, asset.revision), asset_name(asset.hub_id, asset.revision)
     known = read_lock().get(name)
     if known is not None and _is_whole(folder, known["files"]):
-        require_commercial(known["license"], asset.hub_id, asset.accept_noncommercial, "codec.accept_noncommercial")
+        require_commercial(known["license"], asset.hub_id, asset.accept_noncommercial, asset.accept_key)
         say(f"{name}: already in {store_folder()}, verified")
         return
     partial = folder.with_name(f".{folder.name}.partial")  # kept on failure: the next call goes on from it
     _download(asset, partial, ["README.md"])
     license_name = read_license(partial)
-    require_commercial(license_name, asset.hub_id, asset.accept_noncommercial, "codec.accept_noncommercial")
+    require_commercial(license_name, asset.hub_id, asset.accept_noncommercial, asset.accept_key)
     _download(asset, partial, _WANTED)
     shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub client's own notes
     digests = {path.name: native.hash_file(path) for path in sorted(partial.iterdir())}

@@ -27,10 +27,14 @@ FIRST_STEPS = 3
 """Of each start. What did not need more memory in these will not later: every step has the same shapes."""
 
 STARTS = "MUSICGEN_STARTS"
-"""Environment variable: how often this process has started again. torchrun's store outlives a start, and its keys too."""
+"""Environment variable: how often this process has started again. torchrun's store and its keys outlive a start."""
 
 EXIT_CODE = 76
 """Start me again: for a parent that started this process by `multiprocessing`."""
+
+
+class NoMemoryError(ValueError):
+    """A step that does not fit into memory; the message names what helps."""
 
 
 class TooLargeError(RuntimeError):
@@ -60,7 +64,7 @@ class Fit:
         return asked if known is None else min(asked, self._divisor(known))
 
     def shrink(self, step: int, first_step: int, error: torch.OutOfMemoryError) -> Exception:
-        """What to raise for this error in a step: TooLargeError in the first steps, else MemoryError with remedies."""
+        """What to raise for this error in a step: TooLargeError in the first steps, else NoMemoryError."""
         now = self.micro_batch_size
         if step - first_step < FIRST_STEPS and now > 1:
             return TooLargeError(step, now, self._divisor(now // 2))
@@ -72,7 +76,7 @@ class Fit:
                 "even one segment at a time is too much: set training.activation_checkpointing, training.precision "
                 "bf16, a shorter training.segment_sec or a smaller model.size, or shard over more GPUs"
             )
-        return MemoryError(f"step {step + 1} ran out of memory ({reason}); {remedy}. The last checkpoint is untouched")
+        return NoMemoryError(f"step {step + 1} ran out of memory ({reason}); {remedy}. The last checkpoint stays")
 
     def _known(self) -> int | None:
         try:

@@ -8,12 +8,16 @@ from typing import Any
 
 import torch
 
+from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.batches import valid_batches
 from musicgen_core.train import fit
+from musicgen_core.train.early import has_converged
 from musicgen_core.train.lock import run_lock
-from musicgen_core.train.optim import learning_rate, set_learning_rate
+from musicgen_core.train.optim import set_learning_rate
+from musicgen_core.train.origin import versions
 from musicgen_core.train.ranks import World, open_world
-from musicgen_core.train.setup import Run, TrainJob, assemble, versions
+from musicgen_core.train.schedule import learning_rate
+from musicgen_core.train.setup import Run, TrainJob, assemble
 from musicgen_core.train.step import StepResult, train_step, validate
 from musicgen_core.train.stop import Stopped, StopSignals
 from musicgen_core.train.watch import Watch
@@ -25,7 +29,7 @@ def train(job: TrainJob, watch: Watch | None = None) -> None:
     """Train until the last step, resuming by itself; `run_dir/DONE` is written last.
 
     `watch` is connected when there are other processes. Raises Refused or ValueError when the run cannot start,
-    NonFiniteError, TooLargeError and MemoryError (fit.py), and Stopped after a signal, with all saved.
+    NonFiniteError, TooLargeError and NoMemoryError (fit.py), and Stopped after a signal, with all saved.
     """
     config = job.config
     with (
@@ -37,7 +41,8 @@ def train(job: TrainJob, watch: Watch | None = None) -> None:
     ):
         t = run.training
         pattern = run.model.pattern(run.segment_frames)
-        while run.step < t.steps:
+        ended = _has_ended(run, t)
+        while not ended:
             run.checkpoints.writer.check()
             world.watch.mark("data", run.step)
             signals.save = run.is_save_due()
@@ -59,17 +64,24 @@ def train(job: TrainJob, watch: Watch | None = None) -> None:
                 raise run.fit.shrink(run.step, run.first_step, error) from None
             run.step += 1
             last = run.step == t.steps
+            logged = last or run.step % t.log_every_steps == 0
             if run.step % t.ema_every_steps == 0:
                 run.ema.update()
-            if last or run.step % t.log_every_steps == 0:
+            if logged:
                 _log(run, result, batch.digest)
+            epoch = run.passes.add(run.step, result)
+            if epoch is not None and run.history is not None:
+                run.history.add(epoch)
             with run.pace.paused():
                 if last or run.step % t.validate_every_steps == 0:
                     _validate(run)
-                if last or result.stop or result.save or _is_save_step(run.step, job):
+                    ended = _has_ended(run, t)
+                if ended or result.stop or result.save or _is_save_step(run.step, job):
                     world.watch.mark("checkpoint")
                     _save(run)
-            if result.stop and not last:
+            if ended and not logged:
+                _log(run, result, batch.digest)
+            if result.stop and not ended:
                 run.checkpoints.writer.finish()
                 if world.first:
                     say(f"train: stopped by a signal, saved at step {run.step}; run the same command to resume")
@@ -78,6 +90,14 @@ def train(job: TrainJob, watch: Watch | None = None) -> None:
         if world.first:
             _finish(run, job)
         world.barrier()
+
+
+def _has_ended(run: Run, config: TrainingConfig) -> bool:
+    """Whether no step is left, or early stopping has had enough. A collective call."""
+    early, history = config.early_stopping, run.history
+    if run.step >= config.steps or early is None:
+        return run.step >= config.steps
+    return run.world.on_first(lambda: history is not None and has_converged(history.lines, early))
 
 
 @contextmanager
@@ -89,8 +109,9 @@ def _watched(job: TrainJob, world: World) -> Iterator[None]:
             fit.remember(job.run_dir, micro_batch_size, job.config.training.batch_size)
         fit.start_again()
 
+    world.watch.start_again = start_again
     if world.size > 1:
-        world.watch.connect(world.rank, job.upkeep.stall_limit_sec, world.on_first, start_again)
+        world.watch.connect(world.rank, job.upkeep.stall_limit_sec, world.on_first)
     yield
 
 
@@ -98,13 +119,20 @@ def _log(run: Run, result: StepResult, samples: str) -> None:
     """One line for the eye, one for the record. `samples` is the digest of the batch's segments."""
     t = run.training
     speed = run.pace.report(t.batch_size * run.segment_frames)
+    flops_per_step = run.meter.take_flops() * run.world.size / max(speed.num_steps, 1)
+    flops_per_sec = flops_per_step * speed.steps_per_sec
+    peak = run.meter.peak_flops_per_sec
+    mfu = flops_per_sec / (peak * run.world.size) if peak else None
+    memory_mib = run.meter.take_memory_mib()
     if run.history is None:
         return
     left = run.pace.seconds_left(t.steps - run.step)
     say(
         f"train: step {run.step}/{t.steps}  loss {result.loss:.3f}  "
         f"by codebook {' '.join(f'{loss:.2f}' for loss in result.loss_K)}  lr {result.learning_rate:.2e}  "
-        f"{speed.frames_per_sec:,.0f} frames/s  data wait {speed.data_wait_share:.1%}  {_clock(left)} left"
+        f"{speed.frames_per_sec:,.0f} frames/s  "
+        + (f"{flops_per_sec / 1e9:,.1f} GFLOP/s  " if mfu is None else f"MFU {mfu:.1%}  ")
+        + f"data wait {speed.data_wait_share:.1%}  {memory_mib:,.0f} MiB  {_clock(left)} left"
     )
     run.history.add(
         {
@@ -116,6 +144,10 @@ def _log(run: Run, result: StepResult, samples: str) -> None:
             "grad_norm": result.grad_norm,
             "frames_per_sec": speed.frames_per_sec,
             "data_wait_share": speed.data_wait_share,
+            "flops_per_sec": flops_per_sec,
+            "mfu": mfu,
+            "memory_mib": memory_mib,
+            "checkpoint_stall_sec": run.checkpoints.writer.take_stall_sec(),
             "time_sec": run.pace.seconds,
             "samples": samples,
         }
@@ -156,7 +188,7 @@ def _is_save_step(step: int, job: TrainJob) -> bool:
 def _save(run: Run) -> None:
     if run.history:
         run.history.sync()
-    extra = {"data": run.batches.state_dict(), "seconds": run.pace.seconds}
+    extra = {"data": run.batches.state_dict(), "seconds": run.pace.seconds, "epoch": run.passes.state_dict()}
     run.saved_sec = run.pace.seconds
     run.checkpoints.save(run.step, run.model, run.optimizer, run.ema, extra)
 
@@ -172,9 +204,18 @@ def _finish(run: Run, job: TrainJob) -> None:
         "best_valid_loss": run.best.loss,
         "train_loss": last["loss"],
         "seconds": round(run.pace.seconds, 3),
+        "stopped_early": run.step < job.config.training.steps,
+        "checkpoint_stall_sec": round(run.checkpoints.writer.stall_sec, 3),
         "versions": versions(),
     }
     write_json(job.run_dir / "DONE", done)
+    if done["stopped_early"]:
+        early = job.config.training.early_stopping
+        assert early is not None
+        say(
+            f"train: ends early, at step {run.step} of {job.config.training.steps}: the last {early.patience} "
+            "validations were no better than the best before them"
+        )
     say(
         f"train: done, {run.step} steps in {_clock(run.pace.seconds)}; "
         f"best validation loss {run.best.loss:.4f} at step {run.best.step}"

@@ -21,6 +21,9 @@ class Speed:
     data_wait_share: float
     """Share of the time spent waiting for the next batch, in [0, 1]."""
 
+    steps_per_sec: float
+    num_steps: int
+
 
 class Pace:
     """A stopwatch for the loop. `seconds_before` is what earlier starts of this run took."""
@@ -51,7 +54,8 @@ class Pace:
         """Speed since the last report; starts the next window."""
         now = time.monotonic()
         elapsed = max(now - self._window, 1e-9)
-        speed = Speed(self._window_steps * frames_per_step / elapsed, self._waited / elapsed)
+        steps = self._window_steps
+        speed = Speed(steps * frames_per_step / elapsed, self._waited / elapsed, steps / elapsed, steps)
         self._window, self._waited, self._window_steps = now, 0.0, 0
         return speed
 

@@ -100,7 +100,7 @@ def open_world(device: str, num_threads: int, watch: Watch | None = None) -> Ite
         chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         torch.cuda.set_device(chosen)
     if size == 1:
-        yield World(0, 1, chosen, None)
+        yield World(0, 1, chosen, None, watch or Watch())
         return
     store, rank, _ = next(dist.rendezvous("env://", timeout=TIMEOUT))
     dist.init_process_group(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.distributed.tensor import DTensor
 
-from musicgen_core import __version__
+from musicgen_core.config.batching import check_batch
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.sampling import normalise_mix
 from musicgen_core.config.training import TrainingConfig
@@ -26,12 +24,19 @@ from musicgen_core.lm.model import LanguageModel, build_model, resolve_model
 from musicgen_core.patterns.layout import build_pattern
 from musicgen_core.train.checkpoint import Best, Checkpoints, load_start
 from musicgen_core.train.ema import Ema
+from musicgen_core.train.extend import take_over
 from musicgen_core.train.fit import Fit
+from musicgen_core.train.freeze import freeze
+from musicgen_core.train.initial import describe_initial, load_initial
+from musicgen_core.train.meter import Meter
 from musicgen_core.train.metrics import History
-from musicgen_core.train.optim import build_optimizer, learning_rate
+from musicgen_core.train.optim import build_optimizer, list_warnings
+from musicgen_core.train.origin import digest_code, versions
 from musicgen_core.train.pace import Pace
 from musicgen_core.train.parallel import distribute, is_sharded
+from musicgen_core.train.passes import Passes
 from musicgen_core.train.ranks import Refused, World
+from musicgen_core.train.schedule import learning_rate
 from musicgen_core.train.step import NonFiniteError, Objective
 from musicgen_core.util.atomic import write_json
 from musicgen_core.util.digest import digest_file
@@ -55,6 +60,15 @@ class TrainJob:
 
     continue_from: Path | None = None
     """Folder of the run whose newest checkpoint this one starts from, at step 0."""
+
+    extend_from: Path | None = None
+    """Folder of the run that this one makes longer."""
+
+    init_from: Path | None = None
+    """Folder of the run that training.init_from names."""
+
+    init_digest: str = ""
+    """Digest of the weights that training.init_from names."""
 
     stage_version: int = 1
     """Version of the train stage; kept in config.json."""
@@ -83,6 +97,8 @@ class Run:
     history: History | None
     """On the first process only."""
 
+    meter: Meter
+    passes: Passes
     pace: Pace
     step: int
     """Finished steps."""
@@ -115,11 +131,15 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     tracks = open_tracks(job.manifests, job.indexes, "train", config.codec)
     model = build_model(config.model, config.conditioner, config.codec)
     initialize(model, config.seed)
+    world.on_first(lambda: freeze(model, t.freeze))  # a pattern without a match is said once
+    freeze(model, t.freeze)
     objective = Objective(model)
     distribute(objective, model.transformer.layers, world, t)
     optimizer = build_optimizer(model, t)
     ema = Ema(model, t.ema_decay)
     checkpoints = Checkpoints(job.run_dir, world, t.keep_last, job.upkeep.keep_every_steps)
+    if (parent := job.extend_from) is not None:
+        world.on_first(lambda: take_over(parent, job.run_dir, t))
     loaded = checkpoints.load_newest(model, optimizer, ema)
     step = loaded["step"] if loaded else 0
     if loaded is None and job.continue_from is not None:
@@ -128,6 +148,8 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
             say(
                 f"train: continues: weights, optimizer state and average are those of {job.continue_from.name}, {start}"
             )
+    elif loaded is None and t.init_from is not None:
+        load_initial(config, job.init_from, world, model)
     dataset = TokenDataset(
         tracks,
         seed=config.seed,
@@ -143,7 +165,7 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     with TokenBatches(dataset) as batches:
         if loaded:
             batches.load_state_dict(loaded["data"])
-        history = History(job.run_dir, step) if world.first else None
+        history = History(job.run_dir, step, job.upkeep.sinks) if world.first else None
         run = Run(
             world=world,
             training=t,
@@ -157,6 +179,8 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
             batches=batches,
             checkpoints=checkpoints,
             history=history,
+            meter=Meter(objective, model, t, world.device),
+            passes=Passes(tracks.total_sec, t.segment_sec, t.batch_size, loaded.get("epoch") if loaded else None),
             pace=Pace(loaded["seconds"] if loaded else 0.0),
             step=step,
             first_step=step,
@@ -179,25 +203,13 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
                 history.close()
 
 
-def versions() -> dict[str, str]:
-    """Of what numbers may depend on."""
-    return {
-        "musicgen_core": __version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
 def _check(job: TrainJob, world: World, segment_frames: int) -> None:
     """Refuse what cannot work; then write config.json, before any work is done."""
     t = job.config.training
-    micro = t.micro_batch_size or max(1, t.batch_size // world.size)
-    if t.batch_size % (world.size * micro):
-        raise Refused(
-            f"training.batch_size {t.batch_size} is not a multiple of {world.size * micro} = {world.size} processes x "
-            f"micro-batches of {micro}; change training.batch_size, training.micro_batch_size or the processes"
-        )
+    try:
+        check_batch(t, world.size)
+    except ValueError as error:
+        raise Refused(str(error)) from None
     _check_pattern(job.config, segment_frames)
     for split in ("train", "valid"):
         tracks = open_tracks(job.manifests, job.indexes, split, job.config.codec)
@@ -207,11 +219,8 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
                 f"train: warning: the longest track of the {split} split has {tracks.longest_sec:.1f} s, a segment "
                 f"{t.segment_sec:.1f} s: every segment is padded; lower training.segment_sec"
             )
-    if t.warmup_steps >= t.steps:
-        say(
-            f"train: warning: training.warmup_steps {t.warmup_steps} >= training.steps {t.steps}: the learning rate "
-            "never comes down from its warm-up"
-        )
+    for warning in list_warnings(t):
+        say(f"train: warning: {warning}")
     _write_config(job)
 
 
@@ -240,21 +249,29 @@ def _write_config(job: TrainJob) -> None:
         }
         for name, folder, index in zip(names, job.manifests, job.indexes, strict=True)
     }
-    origin = {
+    origin: dict[str, Any] = {
         "continued_from": job.continue_from.name if job.continue_from else None,
+        "extended_from": job.extend_from.name if job.extend_from else None,
         "stage_version": job.stage_version,
     }
+    begun = path.exists() and any(job.run_dir.glob("checkpoints/step-*"))
+    if not begun:
+        parent = job.continue_from or job.extend_from
+        init = job.config.training.init_from
+        origin["init_from"] = describe_initial(init, job.init_from, job.init_digest, parent)
+    code = digest_code()
     now = json.loads(json.dumps({**asdict(job.config), **origin, "digests": digests}))
-    if path.exists() and any(job.run_dir.glob("checkpoints/step-*")):
+    if begun:
         before = json.loads(path.read_text(encoding="utf-8"))
-        if before.pop("versions") != versions():
-            say("train: note: other package versions than at the start of this run; the numbers may differ slightly")
-        if differences := list(_differences(before, now)):
+        now["init_from"] = before.get("init_from")
+        if before.pop("versions") != versions() or before.pop("code", code) != code:
+            say("train: note: other code or package versions than when this run began; numbers may differ slightly")
+        if differences := [text for text in _differences(before, now) if not text.startswith("training.init_from.")]:
             raise Refused(
                 f"{job.run_dir} holds checkpoints of another run: {'; '.join(differences[:5])}; "
                 "give the old values, or another run directory"
             )
-    write_json(path, {**now, "versions": versions()})
+    write_json(path, {**now, "versions": versions(), "code": code})
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
@@ -269,6 +286,7 @@ def _introduce(job: TrainJob, run: Run, tracks: TrackTable) -> None:
     """Say what is about to happen."""
     config, t, world = job.config, run.training, run.world
     total = sum(p.numel() for p in run.model.parameters())
+    trained = sum(p.numel() for p in run.model.parameters() if p.requires_grad)
     sharded = is_sharded(world, t)
     local = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in run.model.parameters())
     micro = t.micro_batch_size or t.batch_size // world.size
@@ -276,6 +294,7 @@ def _introduce(job: TrainJob, run: Run, tracks: TrackTable) -> None:
     say(
         f"train: {config.model.size} model, {total / 1e6:.2f} M parameters"
         + (f", {local / 1e6:.2f} M of them on each process" if sharded else "")
+        + (f", {trained / 1e6:.2f} M of them trained ({trained:,})" if t.freeze else "")
         + f"; {tracks.num_tracks} tracks, {tracks.total_sec / 3600:.2f} h; "
         + f"validation on {run.valid_tracks.num_tracks} tracks"
     )

@@ -5,6 +5,7 @@ Legend: B batch, K codebooks, T frames, C cardinality.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from musicgen_core.data.batches import Batch
 from musicgen_core.lm.model import LanguageModel
 from musicgen_core.patterns.layout import Pattern
 from musicgen_core.train.loss import Losses, count_valid, sum_losses
+from musicgen_core.train.optim import effective_rate
 from musicgen_core.train.parallel import average_gradients, is_sharded
 from musicgen_core.train.ranks import World
 from musicgen_core.train.stop import StopSignals
@@ -43,9 +45,12 @@ class Objective(nn.Module):
         codes_BKT: Tensor,
         mask_BT: Tensor,
         prepared: dict[str, Prepared],
-        weights_K: Tensor,
+        weights_K: Tensor | None = None,
     ) -> Losses:
-        """`sequence_BKS` holds the same codes as `codes_BKT`; each codebook's sum goes into the total by its weight."""
+        """`sequence_BKS` holds the same codes as `codes_BKT`; each codebook's sum goes into the total by its weight,
+        None: 1."""
+        if weights_K is None:
+            weights_K = torch.ones(codes_BKT.shape[1], device=codes_BKT.device)
         pattern = self.model.pattern(codes_BKT.shape[2])
         x_BSD = self.model.hidden_states(sequence_BKS, prepared)
         heads = [cast(Tensor, linear.weight) for linear in self.model.linears]
@@ -114,20 +119,21 @@ def train_step(
     world.watch.mark("gradients of all")
     if world.size > 1 and not is_sharded(world, config):
         average_gradients(objective)
-    grad_norm = _full(nn.utils.clip_grad_norm_(objective.parameters(), config.max_grad_norm))
+    grad_norm = _full(nn.utils.clip_grad_norm_(objective.parameters(), config.max_grad_norm or math.inf))
 
     sums_BK = torch.cat(sums).double()
     asked = torch.tensor([signals.stop, signals.requeue, signals.save], dtype=torch.float64, device=world.device)
     totals = world.sum(torch.cat([sums_BK.sum(0), asked])).cpu()
     if not (torch.isfinite(totals).all() and torch.isfinite(grad_norm)):
         _raise_non_finite(step, batch, sums_BK, float(grad_norm), world)
+    rate = effective_rate(optimizer)
     world.watch.mark("update")
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return StepResult(
         loss_K=(totals[:-3] / counts_K).numpy(),
         grad_norm=float(grad_norm),
-        learning_rate=optimizer.param_groups[0]["lr"],
+        learning_rate=rate,
         stop=bool(totals[-3] > 0),
         requeue=bool(totals[-2] > 0),
         save=bool(totals[-1] > 0),
@@ -140,13 +146,12 @@ def validate(
 ) -> np.ndarray:
     """Mean cross-entropy of each codebook over all validation segments, float64 [K]. A collective call."""
     totals_K = counts_K = None
-    weights_K = torch.ones(objective.model.num_codebooks, device=world.device)
     objective.eval()
     for batch in batches:
         world.watch.mark("validation")
         prepared = _prepare(objective.model, plain_rows(batch.lines, objective.model.config.conditions), world)
         with autocast(world, config):
-            losses = objective(*_inputs(batch, world), prepared, weights_K)
+            losses = objective(*_inputs(batch, world), prepared)
         part_K = losses.sums_BK.double().sum(0)
         totals_K = part_K if totals_K is None else totals_K + part_K
         counts_K = count_valid(pattern, batch.global_num_valid)

@@ -33,6 +33,8 @@ class Watch:
 
     def __init__(self) -> None:
         self.rank = 0
+        self.start_again: Callable[[int], None] = _cannot_start_again
+        """What to do when a process is short of memory: start again with this micro-batch. Does not return."""
         self._count = self._step = 0
         self._phase = "start"
         self._since = time.monotonic()
@@ -47,11 +49,11 @@ class Watch:
         rank: int,
         limit_sec: float,
         on_first: Callable[[Callable[[], Any]], Any],
-        fit: Callable[[int], None],
     ) -> None:
-        """Meet the other processes. `on_first` is World's; `fit` starts again with a smaller micro-batch, when one of
-        them is short of memory. A collective call. Raises OSError when the first process cannot be reached."""
-        self.rank, self._fit, self._limit_sec = rank, fit, limit_sec
+        """Meet the other processes; `on_first` is World's. A collective call.
+
+        Raises OSError when the first process cannot be reached."""
+        self.rank, self._limit_sec = rank, limit_sec
         host = os.environ.get("MASTER_ADDR", "localhost")
         if rank == 0:
             here = host in ("localhost", "127.0.0.1")
@@ -83,7 +85,7 @@ class Watch:
     def out_of_memory(self, micro_batch_size: int) -> None:
         """Make all processes start again with this micro-batch. Does not return."""
         self._report({"kind": "memory", "micro_batch_size": micro_batch_size})
-        self._fit(micro_batch_size)
+        self.start_again(micro_batch_size)
 
     def wait_for_verdict(self, error: BaseException) -> None:
         """After an error out of a collective: end here, in the watching thread, if another process is the cause."""
@@ -120,6 +122,7 @@ class Watch:
             for message in self._lines.receive() if ready else []:
                 heard = now
                 if message["kind"] == "over":
+                    self._lines.connection.close()
                     return
                 if message["kind"] != "beat":
                     self._obey(message)
@@ -154,7 +157,7 @@ class Watch:
         if verdict["kind"] == "speak":
             return
         if verdict["kind"] == "memory":
-            self._fit(verdict["micro_batch_size"])
+            self.start_again(verdict["micro_batch_size"])
         if mine and verdict["kind"] == "failed":
             self._heard_out.set()  # it ends by itself
             return
@@ -171,6 +174,10 @@ def is_in_collective(frame: FrameType | None) -> bool:
             return False
         frame = frame.f_back
     return False
+
+
+def _cannot_start_again(micro_batch_size: int) -> None:
+    raise AssertionError("out of memory before there was a run")
 
 
 def _innermost(trace: TracebackType | None) -> FrameType | None:

@@ -28,13 +28,13 @@ class BackgroundWriter:
     """One write after the other, in the order of `submit`. Every method is called by all processes together."""
 
     def __init__(self, world: World) -> None:
-        group = dist.new_group(backend="gloo", timeout=TIMEOUT) if world.size > 1 else None
+        group: Any = dist.new_group(backend="gloo", timeout=TIMEOUT) if world.size > 1 else None
         self._main = world
         self._world = replace(world, group=group, device=torch.device("cpu"))
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._stagers: dict[str, DefaultStager] = {}
         self._pending: dict[str, Future[None]] = {}
-        self.stall_sec = 0.0
+        self.stall_sec = self._taken_sec = 0.0
         """How long training has waited, in all."""
 
     def submit(self, kind: str, state: dict[str, Any], write: Write) -> None:
@@ -44,6 +44,11 @@ class BackgroundWriter:
             staged = self._stager(kind).stage(state)
             assert isinstance(staged, dict)
             self._pending[kind] = self._thread.submit(write, staged, self._world)
+
+    def take_stall_sec(self) -> float:
+        """How long training has waited since the last call."""
+        taken, self._taken_sec = self._taken_sec, self.stall_sec
+        return self.stall_sec - taken
 
     def check(self) -> None:
         """Raise what a write has raised that has ended since."""

@@ -1,13 +1,15 @@
 //! Part of a file at a rate and number of channels of choice: decoded, mixed and resampled in one go, bit-equal to the
 //! same slice of the whole file so treated.
 
-use crate::decode::{Audio, Interrupt, Opened, guard, open};
+use std::ops::Range;
+
+use crate::decode::{Audio, Interrupt};
 use crate::error::{Error, Result};
 use crate::filter::Preset;
 use crate::kernels;
 use crate::memory::zeros;
 use crate::resample::Resampler;
-use crate::segments::decode_segment;
+use crate::segments::decode_wanted;
 use crate::stream::Source;
 
 /// What a segment is brought to.
@@ -38,10 +40,15 @@ pub fn read_segment(
     form: &Form,
     interrupt: Interrupt<'_>,
 ) -> Result<Segment> {
-    let resampler = Resampler::new(form.preset, rate_of(source)?, form.sample_rate_hz)?;
-    let inputs = resampler.inputs(start, count).unwrap_or(0..0);
+    let plan = |rate_hz: u32| -> Result<(Resampler, Range<u64>)> {
+        let resampler = Resampler::new(form.preset, rate_hz, form.sample_rate_hz)?;
+        let inputs = resampler.inputs(start, count).unwrap_or(0..0);
+        Ok((resampler, inputs))
+    };
+    let ask = |rate_hz| plan(rate_hz).map(|(_, inputs)| (inputs.start, inputs.end - inputs.start));
+    let audio = decode_wanted(source, &ask, false, interrupt)?;
+    let (resampler, inputs) = plan(audio.sample_rate_hz)?;
     let wanted = inputs.end - inputs.start;
-    let audio = decode_segment(source, inputs.start, wanted, false, interrupt)?;
     let num_inputs = audio.num_samples();
     let num_samples = if (num_inputs as u64) < wanted {
         resampler.num_outputs(inputs.start + num_inputs as u64).saturating_sub(start).min(count) // the file ends here
@@ -82,19 +89,6 @@ impl Segment {
             row[self.num_samples..].fill(0.0);
         }
     }
-}
-
-fn rate_of(source: Source<'_>) -> Result<u32> {
-    guard(&source.name(), || {
-        let mut stream = match open(source, false)? {
-            Opened::Stream(stream) => stream,
-            Opened::Mpeg(mpeg) => return Ok(mpeg.header().sample_rate_hz),
-        };
-        if stream.spec().is_none() {
-            stream.advance()?;
-        }
-        stream.spec().map(|(rate_hz, _)| rate_hz).ok_or_else(|| Error::corrupt(&stream.name, "holds no audio"))
-    })
 }
 
 /// AudioCraft's rules: mean to mono, mono repeated (later, when it is resampled), the first channels kept.

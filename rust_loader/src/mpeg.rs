@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use symphonia::core::audio::layouts::{CHANNEL_LAYOUT_MONO, CHANNEL_LAYOUT_STEREO};
-use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP2, CODEC_ID_MP3};
+use symphonia::core::codecs::audio::well_known::CODEC_ID_MP2;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error as DecoderError;
 use symphonia::core::packet::PacketRef;
 use symphonia::core::units::{Duration, Timestamp};
 
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::mpeg_bytes::Bytes;
 use crate::mpeg_header::{HEAD_BYTES, Header, Layer, MainData};
 use crate::mpeg_index::{Index, recall, remember};
+use crate::mpeg_layer3::LayerThree;
 use crate::mpeg_reservoir::{MAX_REACH_FRAMES, start_for};
 use crate::planes::Planes;
 use crate::stream::Source;
@@ -149,14 +151,10 @@ impl<'s> Mpeg<'s> {
         loop {
             interrupt()?;
             let data = self.bytes.get(frame.at, frame.header.num_bytes)?;
-            let packet = PacketRef::new(0, Timestamp::new(at as i64), Duration::from(spf), data);
-            match decoder.decode_ref(&packet) {
-                Ok(buffer) => {
-                    let (lo, hi) = (from.clamp(at, at + spf) - at, to.clamp(at, at + spf) - at);
-                    if lo < hi {
-                        planes.append(&self.bytes.name, &buffer, lo as usize, hi as usize)?;
-                    }
-                }
+            let (lo, hi) = (from.clamp(at, at + spf) - at, to.clamp(at, at + spf) - at);
+            match decoder.decode(&frame.header, data) {
+                Ok(()) if lo == hi => {}
+                Ok(()) => decoder.append_to(&mut planes, &self.bytes.name, lo as usize..hi as usize)?,
                 Err(_) if start > 0 && at + spf <= from => return Ok(None),
                 Err(error) => {
                     let seconds = at.saturating_sub(self.index.gapless().delay) as f64;
@@ -175,15 +173,47 @@ impl<'s> Mpeg<'s> {
         }
     }
 
-    fn decoder(&self) -> Result<Box<dyn AudioDecoder>> {
+    fn decoder(&self) -> Result<FrameDecoder> {
         let header = self.header();
+        if header.layer == Layer::Three {
+            return Ok(FrameDecoder::Three(Box::new(LayerThree::new(&header))));
+        }
         let mut params = AudioCodecParameters::new();
         params
-            .for_codec(if header.layer == Layer::Two { CODEC_ID_MP2 } else { CODEC_ID_MP3 })
+            .for_codec(CODEC_ID_MP2)
             .with_sample_rate(header.sample_rate_hz)
             .with_channels(if header.num_channels == 1 { CHANNEL_LAYOUT_MONO } else { CHANNEL_LAYOUT_STEREO });
         symphonia::default::get_codecs()
             .make_audio_decoder(&params, &AudioDecoderOptions::default())
+            .map(FrameDecoder::Two)
             .map_err(|e| Error::from_decoder(&self.bytes.name, "opening", e))
+    }
+}
+
+/// Layer III is decoded here, layer II by Symphonia.
+enum FrameDecoder {
+    Two(Box<dyn AudioDecoder>),
+    Three(Box<LayerThree>),
+}
+
+impl FrameDecoder {
+    fn decode(&mut self, header: &Header, frame: &[u8]) -> std::result::Result<(), DecoderError> {
+        match self {
+            Self::Two(decoder) => {
+                let packet = PacketRef::new(0, Timestamp::ZERO, Duration::from(header.num_samples()), frame);
+                decoder.decode_ref(&packet).map(|_| ())
+            }
+            Self::Three(decoder) => decoder.decode(header, frame).map_err(DecoderError::DecodeError),
+        }
+    }
+
+    /// Samples `range` of the frame that was decoded.
+    fn append_to(&self, planes: &mut Planes, name: &str, range: std::ops::Range<usize>) -> Result<()> {
+        match self {
+            Self::Two(decoder) => planes.append(name, &decoder.last_decoded(), range.start, range.end),
+            Self::Three(decoder) => planes.append_with(name, range.len(), |channel, row| {
+                row.copy_from_slice(&decoder.samples(channel)[range.clone()]);
+            }),
+        }
     }
 }

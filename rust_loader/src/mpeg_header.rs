@@ -80,6 +80,15 @@ impl Header {
         if self.layer == Layer::Three && !self.is_mpeg1 { 576 } else { 1152 }
     }
 
+    /// Layer III only: spectra per frame and channel.
+    pub fn num_granules(&self) -> usize {
+        if self.is_mpeg1 { 2 } else { 1 }
+    }
+
+    pub fn is_mpeg25(&self) -> bool {
+        self.sample_rate_hz < 16_000
+    }
+
     /// Layer III only.
     pub fn side_info_bytes(&self) -> usize {
         match (self.is_mpeg1, self.num_channels) {

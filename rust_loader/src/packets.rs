@@ -5,19 +5,20 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::packet::PacketRef;
 use symphonia::core::units::{Duration, Timestamp};
 
 use crate::adts_frames::AdtsFrames;
 use crate::decode::Interrupt;
+use crate::decoder_loan::Loan;
 use crate::error::{Error, Result};
 use crate::matroska_blocks::MatroskaBlocks;
 use crate::ogg_pages::OggPackets;
 use crate::opus_packet;
 use crate::planes::Planes;
-use crate::stream::{CODECS, Source, Stream};
+use crate::stream::{Source, Stream};
 
 /// A packet that a decoder can begin at.
 #[derive(Clone, Copy)]
@@ -54,7 +55,7 @@ enum Feed<'s> {
 pub struct PacketRun<'s> {
     name: String,
     feed: Feed<'s>,
-    decoder: Box<dyn AudioDecoder>,
+    decoder: Loan,
     opus: bool,
     memory_fades: bool,
 }
@@ -80,9 +81,7 @@ impl<'s> PacketRun<'s> {
                 Feed::Reader(Box::new(stream))
             }
         };
-        let decoder = CODECS
-            .make_audio_decoder(params, &AudioDecoderOptions::default())
-            .map_err(|e| Error::from_decoder(&name, "opening", e))?;
+        let decoder = Loan::new(params).map_err(|e| Error::from_decoder(&name, "opening", e))?;
         if let Feed::Ogg(packets) = &mut feed {
             for _ in 0..mark.skip {
                 packets.advance().map_err(|e| read_error(&name, e))?;
@@ -118,7 +117,7 @@ impl<'s> PacketRun<'s> {
         };
         self.memory_fades &= !self.opus || opus_packet::memory_fades(data);
         let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, data);
-        let frames = self.decoder.decode_ref(&packet).map(|buffer| buffer.frames());
+        let frames = self.decoder.decode(&packet);
         frames.map(Some).map_err(|e| Error::from_decoder(&self.name, "within a segment", e))
     }
 

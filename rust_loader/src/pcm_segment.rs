@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::memory::zeros;
 use crate::planes::MAX_DECODED_SAMPLES;
 use crate::seek_cache::{FileIdentity, SeekCache};
+use crate::segments::Wanted;
 use crate::stream::{MAX_CHANNELS, MAX_SAMPLE_RATE_HZ, Source, Stream};
 
 const HEADER_BYTES: usize = 4096;
@@ -76,7 +77,7 @@ struct Layout {
 static LAYOUTS: SeekCache<Option<Layout>> = SeekCache::new(16 << 20);
 
 /// None for a file that this reader leaves to others.
-pub fn read(path: &Path, identity: &FileIdentity, start: u64, count: u64) -> Result<Option<Audio>> {
+pub fn read(path: &Path, identity: &FileIdentity, wanted: Wanted<'_>) -> Result<Option<Audio>> {
     let failed = |e| Error::io(path, e);
     let layout = match LAYOUTS.get(identity) {
         Some(layout) => *layout,
@@ -87,6 +88,7 @@ pub fn read(path: &Path, identity: &FileIdentity, start: u64, count: u64) -> Res
         }
     };
     let Some(layout) = layout else { return Ok(None) };
+    let (start, count) = wanted(layout.sample_rate_hz)?;
     let file = File::open(path).map_err(failed)?;
 
     let start = start.min(layout.num_samples);

@@ -42,6 +42,16 @@ impl Planes {
         Ok(())
     }
 
+    /// Appends `count` samples, which `fill` puts into the row of each channel.
+    pub fn append_with(&mut self, name: &str, count: usize, fill: impl Fn(usize, &mut [f32])) -> Result<()> {
+        self.reserve(name, count)?;
+        for (channel, row) in self.data.chunks_exact_mut(self.stride).enumerate() {
+            fill(channel, &mut row[self.len..self.len + count]);
+        }
+        self.len += count;
+        Ok(())
+    }
+
     /// Multiplies everything by `gain`.
     pub fn scale(&mut self, gain: f32) {
         for x in &mut self.data {

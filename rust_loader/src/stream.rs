@@ -19,6 +19,7 @@ use crate::decode::Interrupt;
 use crate::error::{Error, Result};
 use crate::matroska_trims::MatroskaTrims;
 use crate::mp4_edits::Mp4Edits;
+use crate::mpeg_layer3;
 use crate::source::id3v2_bytes;
 pub use crate::source::{Source, open_file};
 
@@ -35,6 +36,7 @@ pub static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
 /// Builds the tables that every file needs, so that no fork can come in the midst of it.
 pub fn prepare() {
     LazyLock::force(&CODECS);
+    mpeg_layer3::prepare();
     symphonia::default::get_probe();
 }
 

@@ -1,4 +1,4 @@
-"""`musicgen train` on a machine where steps of more than MOST segments at a time do not fit into memory of rank WHERE."""
+"""`musicgen train` where more than MOST segments at a time do not fit into the memory of rank WHERE."""
 
 import os
 import sys

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from ranks import run_ranks, start_ranks
 from token_corpus import tiny_config, write_corpus
 
 from musicgen_core.config.upkeep import UpkeepConfig
-from musicgen_core.stages.train import run
 from musicgen_core.train.checkpoint import read_tensors
+from musicgen_core.train.hub import FROZEN_SEC
 from musicgen_core.train.launch import run_rank
 from musicgen_core.train.setup import TrainJob
 
@@ -133,42 +133,83 @@ def test_a_rank_that_dies_or_freezes_is_named(
     assert "Traceback" not in said[1 - int(rank)]
 
 
-def run_small(size: int, job: TrainJob, most: int, where: int) -> tuple[list[int], str]:
-    """Ranks as torchrun would start them, each a command of its own."""
+def limit_memory(job: TrainJob, rank: str, most: int) -> None:
+    """Train where more than `most` segments at a time do not fit into the memory of this rank."""
+    from musicgen_core.train import step
+
+    real = step.sum_losses
+
+    def short(*arguments: torch.Tensor) -> torch.Tensor:
+        if os.environ["RANK"] == rank and len(arguments[0]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return real(*arguments)
+
+    step.sum_losses = short
+    run_rank(job)
+
+
+def assert_halved(job: TrainJob, size: int, said: str, folder: Path) -> None:
+    """It said so, and it ended as the run with the smaller micro-batch did."""
+    batch = job.config.training.batch_size
+    assert f"starts again with a micro-batch of 1 per process; the global batch stays {batch}." in said
+    assert f"batch of {batch} segments of 1 s = {size} processes x {batch // size} rounds x 1" in said
+    assert "Traceback" not in said
+    assert json.loads((job.run_dir / "micro_batch.json").read_text()) == {"micro_batch_size": 1}
+    training = replace(job.config.training, micro_batch_size=1)
+    small = replace(job, run_dir=folder / "small", config=replace(job.config, training=training))
+    assert run_ranks(size, run_rank, (small,), folder / "small.log") == [0] * size
+    sets = [read_tensors(run_dir / "checkpoints/step-00000006") for run_dir in (job.run_dir, small.run_dir)]
+    assert all(torch.equal(sets[0][name], sets[1][name]) for name in sets[0])
+
+
+@pytest.mark.parametrize(("size", "rank"), [(1, "0"), (2, "1")])
+def test_too_little_memory_halves_the_micro_batch_on_all(
+    size: int, rank: str, corpus: tuple[Path, Path], tmp_path: Path
+) -> None:
+    job = make_job(corpus, tmp_path / "run", batch_size=4 * size, steps=6)
+    codes = []
+    for _ in range(3):  # these ranks cannot start again in their place: multiprocessing has started them
+        codes.append(run_ranks(size, limit_memory, (job, rank, 1), tmp_path / "log"))
+    assert codes == [[76] * size, [76] * size, [0] * size]
+    assert_halved(job, size, "".join((tmp_path / f"log.{n}").read_text() for n in range(size)), tmp_path)
+
+
+def test_commands_start_again_in_their_place(corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    """Ranks as torchrun starts them."""
+    job = make_job(corpus, tmp_path / "run", batch_size=4, steps=6)
     with socket.create_server(("localhost", 0)) as server:
         port = server.getsockname()[1]
     command = [sys.executable, str(Path(__file__).with_name("small_memory.py")), "train"]
     command += ["--config", json.dumps(asdict(job.config)), "--manifests", str(job.manifests[0])]
     command += ["--indexes", str(job.indexes[0]), "--run-dir", str(job.run_dir)]
-    variables = {"MOST": most, "WHERE": where, "OMP_NUM_THREADS": 1}
-    if size > 1:
-        variables |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "WORLD_SIZE": size, "TORCHELASTIC_RUN_ID": "x"}
+    shared = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x"}
+    shared |= {"MOST": "1", "WHERE": "1", "OMP_NUM_THREADS": "1"}
     ranks = []
-    for rank in range(size):
-        own = {"RANK": rank, "LOCAL_RANK": rank} if size > 1 else {}
-        environment = {**os.environ, **{name: str(value) for name, value in (variables | own).items()}}
+    for rank in "01":
+        environment = {**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}
         ranks.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    said = [process.communicate(timeout=100)[1] for process in ranks]
-    return [process.returncode for process in ranks], "".join(said)
+    try:
+        said = [process.communicate(timeout=250)[1] for process in ranks]
+    finally:
+        for process in ranks:
+            process.kill()
+    assert [process.returncode for process in ranks] == [0, 0], said
+    assert_halved(job, 2, "".join(said), tmp_path)
 
 
-def same_weights(one: Path, other: Path) -> bool:
-    sets = [read_tensors(folder / "checkpoints/step-00000006") for folder in (one, other)]
-    return all(torch.equal(sets[0][name], sets[1][name]) for name in sets[0])
-
-
-@pytest.mark.parametrize("size", [1, 2])
-def test_too_little_memory_halves_the_micro_batch_on_all(size: int, corpus: tuple[Path, Path], tmp_path: Path) -> None:
-    options = {"batch_size": 4 * size, "steps": 6}
-    job = make_job(corpus, tmp_path / "halved", **options)
-    codes, said = run_small(size, job, 1, size - 1)
-    assert codes == [0] * size, said
-    for micro in (2, 1):
-        assert f"starts again with a micro-batch of {micro} per process; the global batch stays {4 * size}." in said
-    assert f"batch of {4 * size} segments of 1 s = {size} processes x 4 rounds x 1" in said
-    assert "Traceback" not in said
-    assert json.loads((job.run_dir / "micro_batch.json").read_text()) == {"micro_batch_size": 1}
-
-    small = make_job(corpus, tmp_path / "small", **options, micro_batch_size=1)
-    assert run_small(size, small, 1, 0)[0] == [0] * size
-    assert same_weights(job.run_dir, small.run_dir)
+def test_a_stall_of_the_whole_job_is_none(corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    """SLURM suspends jobs by SIGSTOP: all processes rest, and go on."""
+    job = make_job(corpus, tmp_path / "run", steps=40)
+    processes = start_ranks(2, run_rank, (job,), tmp_path / "log")
+    history = job.run_dir / "history.jsonl"
+    deadline = time.monotonic() + 100
+    while not history.exists() or history.read_text().count("\n") < 6:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for process in processes:
+            os.kill(process.pid, number)
+        time.sleep(FROZEN_SEC + LIMIT_SEC if number == signal.SIGSTOP else 0)
+    for process in processes:
+        process.join(100)
+    assert [process.exitcode for process in processes] == [0, 0]

@@ -111,7 +111,7 @@ def look_at_positions(job: TrainJob) -> None:
         codes_BKT = torch.randint(0, 64, (1, 4, 1500), generator=torch.Generator().manual_seed(0))
         sequence_BKS, _ = interleave(codes_BKT, model.pattern(1500), model.special, keep_only_valid=True)
         with autocast(world, config.training):
-            objective(sequence_BKS, codes_BKT, torch.ones(1, 1500).bool(), model.prepare([None]), torch.ones(4))
+            objective(sequence_BKS, codes_BKT, torch.ones(1, 1500).bool(), model.prepare([None]))
         # the root's weights stay whole after a forward pass, until the backward pass
         summed_BSD = sum(table.weight[sequence_BKS[:, k]] for k, table in enumerate(model.emb))
         exact_SD = positions(0, 1501, 32, torch.device("cpu"))

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "conditioners": {"conditioners", "config", "util", "native"},
     "lm": {"lm", "conditioners", "patterns", "config", "util", "native"},
     "layouts": {"layouts", "lm", "conditioners", "patterns", "codec", "config", "util", "native"},
-    "train": {"train", "lm", "conditioners", "patterns", "data", "config", "util", "native"},
+    "train": {"train", "layouts", "lm", "conditioners", "patterns", "data", "config", "util", "native"},
     "eval": {"eval", "lm", "conditioners", "patterns", "codec", "data", "config", "util", "native"},
     "stages": {
         "layouts",
@@ -38,8 +38,22 @@ MAY_IMPORT = {
         "util",
         "native",
     },
-    "flow": {"flow", "stages", "data", "config", "util", "native"},
-    "tools": {"tools", "flow", "layouts", "lm", "codec", "data", "config", "util", "native"},
+    "flow": {"flow", "stages", "patterns", "data", "config", "util", "native"},
+    "preflight": {
+        "preflight",
+        "flow",
+        "train",
+        "eval",
+        "lm",
+        "conditioners",
+        "patterns",
+        "codec",
+        "data",
+        "config",
+        "util",
+        "native",
+    },
+    "tools": {"tools", "preflight", "flow", "layouts", "lm", "codec", "data", "config", "util", "native"},
     "cli": {"stages", "tools", "config", "util"},
 }
 

@@ -9,6 +9,8 @@ rule train_run:
         tracks=manifests("train", "valid", ending=".tracks"),
         indexes=indexes,
         shards=buckets(TOKENS_DIR, ".tar"),
+        # by content, not by time: the signature in the folder's name says which run it was
+        parents=ancient(lambda wildcards: [f"{RUNS_DIR}/{run}/DONE" for run in FLOW.planned[wildcards.run].parents]),
         stage=f"{PLAN_DIR}/stages/train/{{run}}.json",
     output:
         f"{RUNS_DIR}/{{run}}/DONE",
@@ -20,7 +22,11 @@ rule train_run:
         digest=lambda wildcards: FLOW.planned[wildcards.run].signature,
         manifests=manifest_folders,
         run_dir=f"{RUNS_DIR}/{{run}}",
+        upkeep=f"{PLAN_DIR}/upkeep.json",  # what it holds makes nothing stale, so it is no input
         continues=lambda wildcards: FLOW.planned[wildcards.run].continues or "",
+        extends=lambda wildcards: FLOW.planned[wildcards.run].extends or "",
+        starts=lambda wildcards: FLOW.planned[wildcards.run].starts or "",
+        start_digest=lambda wildcards: FLOW.planned[wildcards.run].start_digest or "",
     threads: 16
     resources:
         launcher="none",
@@ -34,7 +40,9 @@ rule train_run:
         account="",
     shell:
         "musicgen train --config {params.config:q} --manifests {params.manifests:q} --indexes {input.indexes:q} "
-        "--run-dir {params.run_dir:q} --continue-from={params.continues:q} --launcher {resources.launcher} --nodes {resources.nodes} "
+        "--run-dir {params.run_dir:q} --upkeep {params.upkeep:q} --continue-from={params.continues:q} "
+        "--extend-from={params.extends:q} --init-from={params.starts:q} --init-digest={params.start_digest:q} "
+        "--launcher {resources.launcher} --nodes {resources.nodes} "
         "--processes-per-node {resources.processes_per_node} --gpus-per-node {resources.gpus_per_node} "
         "--cpus-per-process {resources.cpus_per_process} --memory-mb {resources.memory_mb} "
         "--runtime-min {resources.runtime_min} --partition={resources.partition:q} --account={resources.account:q} "

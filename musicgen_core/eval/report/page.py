@@ -64,8 +64,8 @@ def render_page(name: str, folder: str, run: RunFiles, music: Music) -> str:
         no_license=NO_LICENSE,
         is_noncommercial=is_noncommercial,
         max_rows=MAX_ROWS,
-        config_text=json.dumps(_without(run.config, "versions", "digests"), indent=2, ensure_ascii=False),
-        versions={**run.metrics["versions"], **run.config.get("versions", {})},
+        config_text=json.dumps(_without(run.config, "versions", "digests", "code"), indent=2, ensure_ascii=False),
+        versions={**run.metrics["versions"], **run.config.get("versions", {}), **_code(run)},
         digests=_digests(run),
     )
 
@@ -239,6 +239,10 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
             k: v for key, item in value.items() for k, v in _flatten(item, f"{prefix}.{key}" if prefix else key).items()
         }
     return {prefix: value}
+
+
+def _code(run: RunFiles) -> dict[str, str]:
+    return {f"code ({kind})": digest for kind, digest in run.config.get("code", {}).items()}
 
 
 def _without(value: dict[str, Any], *keys: str) -> dict[str, Any]:

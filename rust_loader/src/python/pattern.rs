@@ -3,7 +3,7 @@
 use numpy::{Element, PyArray2, PyArray3, PyReadonlyArray2, PyReadonlyArray3, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::{array2, array3};
+use super::{array2, array3, detached};
 use crate::error::{Error, Result};
 use crate::kernels::Token;
 use crate::pattern::Layout;
@@ -50,7 +50,7 @@ fn interleave_as<'py, T: Token + Element>(
         );
         return Err(Error::value(message).into());
     }
-    let (sequence, mask) = py.detach(|| {
+    let (sequence, mask) = detached(py, |_| {
         let layout = Layout::new(steps, num_codebooks, num_frames)?;
         layout.interleave(codes, batch, num_steps, special)
     })?;
@@ -85,7 +85,7 @@ fn deinterleave_as<'py, T: Token + Element>(
         return Err(Error::value(message).into());
     }
     let num_frames = table[1];
-    let (codes, mask) = py.detach(|| {
+    let (codes, mask) = detached(py, |_| {
         let layout = Layout::new(steps, num_codebooks, num_frames)?;
         layout.deinterleave(sequence, batch, num_steps, special)
     })?;

@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 use crate::{hash, sampler, shard_index, shard_read};
 
 #[pyfunction]
-pub fn hash_bytes(py: Python<'_>, data: &Bound<'_, PyBytes>) -> String {
+pub fn hash_bytes(py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<String> {
     let data = data.as_bytes();
-    hash::hex(&py.detach(|| hash::of_bytes(data)))
+    Ok(hash::hex(&detached(py, |_| Ok(hash::of_bytes(data)))?))
 }
 
 #[pyfunction]
@@ -51,7 +51,7 @@ pub fn uniform<'py>(
     draw: u64,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
     let indexes = indexes.as_slice().map_err(|_| Error::value("indexes must be contiguous"))?;
-    Ok(py.detach(|| sampler::uniform(seed, stream, epoch, indexes, draw)).into_pyarray(py))
+    Ok(detached(py, |_| Ok(sampler::uniform(seed, stream, epoch, indexes, draw)))?.into_pyarray(py))
 }
 
 #[pyfunction]
@@ -74,7 +74,7 @@ pub struct TokenShards {
 impl TokenShards {
     #[new]
     fn new(py: Python<'_>, index_path: PathBuf) -> PyResult<Self> {
-        Ok(Self { inner: Arc::new(py.detach(|| shard_read::TokenShards::open(&index_path))?) })
+        Ok(Self { inner: Arc::new(detached(py, |_| shard_read::TokenShards::open(&index_path))?) })
     }
 
     #[getter]
@@ -121,12 +121,12 @@ impl TokenShards {
         num_frames: Option<usize>,
     ) -> PyResult<Bound<'py, PyArray2<u16>>> {
         let num_codebooks = self.inner.header().num_codebooks as usize;
-        let (codes, valid) = py.detach(|| {
+        let (codes, valid) = detached(py, |_| {
             let there = self.inner.frames_from(track, start)?;
             let valid = num_frames.map_or(there, |n| n.min(there));
             let mut codes = vec![0; num_codebooks * valid];
             self.inner.read_into(track, start, valid, &mut codes)?;
-            Ok::<_, Error>((codes, valid))
+            Ok((codes, valid))
         })?;
         Ok(array2(py, [num_codebooks, valid], codes))
     }

@@ -13,6 +13,8 @@ from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.stages.train import run
 from musicgen_core.util.atomic import read_jsonl
 
+CLOCK = ("time_sec", "frames_per_sec", "data_wait_share", "flops_per_sec", "memory_mib", "checkpoint_stall_sec")
+
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -39,8 +41,7 @@ def undisturbed(train: Callable[..., list[dict[str, Any]]], tmp_path_factory: py
 
 
 def read_history(run_dir: Path) -> list[dict[str, Any]]:
-    clock = ("time_sec", "frames_per_sec", "data_wait_share")
-    return [{k: v for k, v in line.items() if k not in clock} for line in read_jsonl(run_dir / "history.jsonl")]
+    return [{k: v for k, v in line.items() if k not in CLOCK} for line in read_jsonl(run_dir / "history.jsonl")]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ from token_corpus import SPEC, tiny_config
 
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.lm.model import build_model
-from musicgen_core.train.optim import build_optimizer, learning_rate
+from musicgen_core.train.optim import build_optimizer
+from musicgen_core.train.schedule import learning_rate
 
 
 def test_learning_rate_at_its_corners() -> None:

@@ -1,0 +1,125 @@
+"""Runs that come from others: which folder each gets, and what makes it another one."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_music import make_codec
+from small_project import Project, make_project
+
+from musicgen_core.config.load import ConfigError, parse_config
+from musicgen_core.flow.lineage import PlannedRun
+from musicgen_core.flow.resolve import read_flow, resolve
+
+Runs = dict[str, PlannedRun]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    made = make_project(tmp_path / "project", make_codec(tmp_path / "codec"))
+    monkeypatch.chdir(made.folder)
+    made.config["runs"] = {"base": {}}
+    return made
+
+
+def plan(project: Project, **runs: dict[str, Any]) -> Runs:
+    """Runs by key."""
+    project.config["runs"] = {name: {"training": training} for name, training in runs.items()}
+    flow = resolve(parse_config(project.config))
+    found = {one.key: one for one in flow.planned.values()}
+    assert {one.key: one for one in read_flow(parse_config(project.config)).planned.values()} == found
+    assert flow.targets == [found[name].folder for name in runs]
+    return found
+
+
+def test_an_extended_run_comes_from_the_shorter_one(project: Project) -> None:
+    short = plan(project, base={"steps": 6})["base"]
+    found = plan(project, base={"steps": 18, "extend_from": [6, 12]})
+    assert set(found) == {"base", "base@12", "base@6"}
+    assert found["base@6"].folder == short.folder
+    assert found["base@12"].extends == short.folder
+    assert found["base"].extends == found["base@12"].folder
+    assert len({one.folder for one in found.values()}) == 3
+    assert plan(project, base={"steps": 12, "extend_from": [6]})["base"].folder == found["base@12"].folder
+
+
+def test_a_run_that_the_config_names_is_not_trained_twice(project: Project) -> None:
+    found = plan(project, short={"steps": 6}, long={"steps": 12, "extend_from": [6]})
+    assert set(found) == {"short", "long"}
+    assert found["long"].extends == found["short"].folder
+    assert found["long"].parents == [found["short"].folder]
+
+
+def test_a_run_that_starts_from_another_follows_it_and_nothing_else(project: Project) -> None:
+    found = plan(project, base={}, tuned={"init_from": {"run": "base"}}, other={})
+    assert found["tuned"].starts == found["base"].folder
+    again = plan(project, base={}, tuned={"init_from": {"run": "base"}}, other={"learning_rate": 0.5})
+    assert again["tuned"].folder == found["tuned"].folder
+    changed = plan(project, base={"learning_rate": 0.5}, tuned={"init_from": {"run": "base"}})
+    assert changed["tuned"].folder != found["tuned"].folder
+    assert changed["tuned"].starts == changed["base"].folder
+
+
+def test_weights_at_a_path_count_by_content(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    source = project.folder / "weights"
+    source.mkdir()
+    (source / "model.safetensors").write_bytes(b"weights")
+    first = plan(project, base={}, tuned={"init_from": {"path": "weights"}})
+    (source / "README.md").write_text("a word")
+    (source / "model.safetensors").touch()
+    assert plan(project, base={}, tuned={"init_from": {"path": "weights"}}) == first
+    source.rename(project.folder / "moved")
+    moved = plan(project, base={}, tuned={"init_from": {"path": "moved"}})
+    assert moved["tuned"].folder == first["tuned"].folder
+    (project.folder / "moved/model.safetensors").write_bytes(b"WEIGHTS")
+    changed = plan(project, base={}, tuned={"init_from": {"path": "moved"}})
+    assert changed["tuned"].folder != first["tuned"].folder
+    assert changed["base"].folder == first["base"].folder
+    shutil.rmtree(project.folder / "moved")
+    capsys.readouterr()
+    assert plan(project, base={}, tuned={"init_from": {"path": "moved"}}) == changed
+    assert "plan: moved is gone; runs that started from it keep what is known of it" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match=r"training\.init_from\.path: no folder elsewhere"):
+        plan(project, tuned={"init_from": {"path": "elsewhere"}})
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"steps": 6, "extend_from": [6]}, r"runs\.b\.training\.extend_from: \[6\] must ascend.*training\.steps 6"),
+        ({"steps": 9, "extend_from": [6, 3]}, r"\[6, 3\] must ascend"),
+        ({"init_from": {"run": "c"}}, r"runs\.b\.training\.init_from\.run: there is no run `c`; runs are a, b"),
+        ({"init_from": {"run": "b"}}, r"the runs b -> b start from each other"),
+        ({"init_from": {}}, r"name either a run or a path, and not both"),
+        ({"init_from": {"run": "a", "path": "x"}}, r"name either a run or a path, and not both"),
+        ({"init_from": {"run": "a", "revision": "x"}}, r"revision: belongs to a hub id"),
+        ({"init_from": {"rum": "a"}}, r"unknown key `rum`; did you mean `run`"),
+        ({"optimizer": {"kind": "adam"}}, r"unknown value `adam`; did you mean `adamw`"),
+        ({"optimizer": {"kind": "muon", "momentum": 1.0}}, r"runs\.b\.training\.optimizer\.momentum: 1\.0 must be"),
+        ({"optimizer": {"kind": "dadapt_adam", "growth_rate": 0.5}}, r"growth_rate: 0\.5 must be at least 1"),
+        ({"optimizer": {"kind": "dadapt_adam", "initial_d": 0}}, r"initial_d: 0\.0 must be above 0"),
+        ({"schedule": {"kind": "exponential"}}, r"schedule\.gamma: this key is required"),
+        ({"schedule": {"kind": "exponential", "gamma": 1.5}}, r"schedule\.gamma: 1\.5 must lie in"),
+        ({"schedule": {"kind": "polynomial", "power": 0}}, r"schedule\.power: 0\.0 must be above 0"),
+        ({"schedule": {"cycle_length": 0}}, r"schedule\.cycle_length: 0\.0 must be above 0"),
+        ({"lr_min_ratio": 2}, r"lr_min_ratio: 2\.0 must lie between 0 and 1"),
+        ({"betas": [0.9, 1.0]}, r"betas: \[0\.9, 1\.0\] must each be"),
+        ({"warmup_steps": -1}, r"warmup_steps: -1 must be 0 or more"),
+        ({"max_grad_norm": -1}, r"max_grad_norm: -1\.0 must be above 0; null or 0 clips nothing"),
+        ({"early_stopping": {"patience": 0}}, r"early_stopping\.patience: 0 must be at least 1"),
+        ({"early_stopping": {"min_delta": -1}}, r"early_stopping\.min_delta: -1\.0 must be 0 or more"),
+        ({"freeze": "heads"}, r"freeze: expected a list"),
+    ],
+)
+def test_what_cannot_be_is_one_line(training: dict[str, Any], message: str) -> None:
+    raw = {"corpora": {"mine": {"path": "music"}}, "runs": {"a": {}, "b": {"training": training}}}
+    with pytest.raises(ConfigError, match=message) as error:
+        parse_config(raw)
+    assert "\n" not in str(error.value)
+
+
+def test_runs_in_a_circle_are_refused() -> None:
+    runs = {name: {"training": {"init_from": {"run": other}}} for name, other in (("a", "b"), ("b", "c"), ("c", "a"))}
+    with pytest.raises(ConfigError, match="the runs a -> b -> c -> a start from each other"):
+        parse_config({"corpora": {"mine": {"path": "music"}}, "runs": runs})
