@@ -130,7 +130,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--folder", type=Path, help="where transformers' copies of the weights go; default: a temporary one")
+    parser.add_argument(
+        "--folder", type=Path, help="where transformers' copies of the weights go; default: a temporary one"
+    )
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     record.add_flag(parser)
     options = parser.parse_args()

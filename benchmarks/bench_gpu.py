@@ -1,7 +1,8 @@
 """Training on a GPU: `python benchmarks/bench_gpu.py --record benchmarks/records`, one command.
 
-For small and medium, 30 s, bf16, compiled layers, AdamW: utilisation (MFU), frames/s and peak memory of our step, and of
-transformers' MusicGen at equal weights, plain and compiled, in the same run. Goal: at least 50 % MFU. Before that, numbers:
+For small and medium, 30 s, bf16, compiled layers, AdamW: utilisation (MFU), frames/s and peak memory of our step, and
+of transformers' MusicGen at equal weights, plain and compiled, in the same run. Goal: at least 50 % MFU. Before that,
+numbers:
 the loss on the GPU in float32 against that on the CPU, against transformers', and in bf16. The record holds the kernels
 of a step by their time, which says where the rest goes.
 

@@ -40,12 +40,12 @@ class GenerationConfig:
     """Of each sample; of a continuation with what it is given."""
 
     window_sec: float | None = None
-    """Longer samples are generated in windows of this length, each going on from the last one's end; null: the segments
-    that the model was trained on."""
+    """Longer samples are generated in windows of this length, each going on from the last one's end; null: the
+    segments that the model was trained on."""
 
     extend_stride_sec: float | None = None
-    """How far each window advances; what lies behind it is what the next one hears. null: three fifths of the window, as
-    MusicGen's 18 s of 30 s."""
+    """How far each window advances; what lies behind it is what the next one hears. null: three fifths of the window,
+    as MusicGen's 18 s of 30 s."""
 
     top_k: int = 250
     """Sample among the k likeliest codes; 0: all."""
@@ -89,8 +89,8 @@ def check_generation(config: GenerationConfig) -> None:
         name = f".continuations.{number} ({item.audio})"
         if not 0 < item.prompt_sec < config.duration_sec:
             raise ValueError(
-                f"{name}: prompt_sec {item.prompt_sec:g} must be above 0 and below duration_sec {config.duration_sec:g}, "
-                "which counts from the beginning of what is given"
+                f"{name}: prompt_sec {item.prompt_sec:g} must be above 0 and below duration_sec "
+                f"{config.duration_sec:g}, which counts from the beginning of what is given"
             )
         if item.start_sec < 0:
             raise ValueError(f"{name}: start_sec {item.start_sec:g} must not be negative")

@@ -155,7 +155,7 @@ def _check_keys(annotation: Any, raw: Any, where: str) -> None:
     elif get_origin(annotation) is dict and isinstance(raw, dict):
         for key, value in raw.items():
             _check_keys(get_args(annotation)[1], value, f"{where}.{key}")
-    elif get_origin(annotation) is tuple and isinstance(raw, list | tuple):
+    elif get_origin(annotation) in (tuple, list) and isinstance(raw, list | tuple):
         for number, value in enumerate(raw):
             _check_keys(get_args(annotation)[0], value, f"{where}.{number}")
     elif get_origin(annotation) in (typing.Union, types.UnionType) and isinstance(raw, dict):

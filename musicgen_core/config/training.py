@@ -94,8 +94,8 @@ class TrainingConfig:
     """Compute type; weights and optimizer state stay fp32."""
 
     sharding: Literal["full", "hybrid", "none"] = "full"
-    """`full`: FSDP2 over all processes when there is more than one; `hybrid`: over those of a node, each node holding all
-    weights, so that only gradients cross the network between nodes; `none`: every process holds all weights."""
+    """`full`: FSDP2 over all processes when there is more than one; `hybrid`: over those of a node, each node holding
+    all weights, so that only gradients cross the network between nodes; `none`: every process holds all weights."""
 
     activation_checkpointing: bool = False
     """Recompute layer activations in the backward pass: about a third slower, far less memory."""

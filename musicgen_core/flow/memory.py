@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from musicgen_core.config.condition import ChromaConditionConfig
+from musicgen_core.config.condition import ChromaConditionConfig, ClapConditionConfig, ConditionConfig
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.model import LutConditionerConfig
 from musicgen_core.config.pattern import resolve_pattern
@@ -30,6 +30,9 @@ from musicgen_core.patterns.layout import build_pattern
 
 T5_WIDTH, T5_PARAMETERS = 768, 110_000_000
 """T5-base's encoder: width, and parameters (arXiv 1910.10683, 220 M with the decoder)."""
+
+NUM_CHROMA, CLAP_WIDTH = 12, 512
+"""Widths of melody, and of CLAP's embeddings (projection_dim of its released models)."""
 
 FP32, BF16, INT64 = 4, 2, 8
 MOMENTS = {"adamw": 2, "lion": 1, "dadapt_adam": 3}
@@ -215,8 +218,12 @@ def _conditioners(run: RunConfig) -> list[tuple[int, int]]:
     if isinstance(run.conditioner, LutConditionerConfig):
         found = [(run.conditioner.dim, run.conditioner.num_bins)]
     for condition in run.model.conditions.values():
-        assert not isinstance(condition, ChromaConditionConfig)  # a melody is not trained on: config/load.py refuses it
-        found.append((condition.dim, condition.num_bins))
+        if isinstance(condition, ChromaConditionConfig):
+            found.append((NUM_CHROMA, 0))
+        elif isinstance(condition, ClapConditionConfig):
+            found.append((CLAP_WIDTH, 0))  # its quantiser learns without gradients
+        else:
+            found.append((condition.dim, condition.num_bins))
     return found
 
 
@@ -229,12 +236,16 @@ def _longest_condition(run: RunConfig) -> int:
     return words.max_words if isinstance(words, LutConditionerConfig) else words.max_tokens
 
 
+def _positions(condition: ConditionConfig) -> int:
+    return condition.num_frames if isinstance(condition, ChromaConditionConfig) else 1
+
+
 def _lengths(run: RunConfig, codec: CodecSpec) -> tuple[int, int]:
     """(steps of the sequence with its prefix, frames of codes)."""
     frames = max(1, round(run.training.segment_sec * codec.frame_rate_hz))
     pattern = build_pattern(resolve_pattern(run.model.pattern, codec), codec.num_codebooks, frames)
     prefix = _longest_condition(run) if run.conditioner.fusion == "prepend" else 0
-    prefix += sum(condition.fusion == "prepend" for condition in run.model.conditions.values())
+    prefix += sum(_positions(condition) for condition in run.model.conditions.values() if condition.fusion == "prepend")
     return pattern.num_valid_steps + prefix, frames
 
 

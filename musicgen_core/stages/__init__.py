@@ -26,7 +26,7 @@ STAGES: dict[str, Stage] = {
     "manifest": Stage(2, "write train, valid, evaluate and generate JSONL of one corpus", ("out",)),
     "tokenize": Stage(1, "encode one bucket into codes, in a WebDataset tar", ("out",)),
     "index": Stage(2, "index one corpus's token shards for random access", ("out",)),
-    "train": Stage(2, "train one run; resumes by itself"),
+    "train": Stage(3, "train one run; resumes by itself"),
     "export": Stage(3, "write a trained model as safetensors and JSON", ("out",)),
     "generate": Stage(2, "generate audio from prompts with an exported model", ("out",)),
     "evaluate": Stage(2, "measure an exported model on held-out music", ("out", "references")),

@@ -255,20 +255,20 @@ def _batches(known_frames: list[int]) -> list[range]:
 
 
 def window_lengths(config: GenerationConfig, trained_sec: float, spec: CodecSpec) -> tuple[int, int]:
-    """(frames of a window, frames that it advances). Raises ValueError when the stride is no shorter than the window."""
+    """(frames of a window, frames that it advances). Raises ValueError for a stride as long as the window."""
     window_sec = config.window_sec or trained_sec
     stride_sec = config.extend_stride_sec or STRIDE_SHARE * window_sec
     if stride_sec >= window_sec:
         raise ValueError(
-            f"generation.extend_stride_sec {stride_sec:g} must be below the window, {window_sec:g} s; lower it, or raise "
-            "generation.window_sec"
+            f"generation.extend_stride_sec {stride_sec:g} must be below the window, {window_sec:g} s; lower it, or "
+            "raise generation.window_sec"
         )
     window_frames = max(2, round(window_sec * spec.frame_rate_hz))
     return window_frames, min(max(1, round(stride_sec * spec.frame_rate_hz)), window_frames - 1)
 
 
 def _encode_prompt(request: Request, codec: Codec) -> Tensor | None:
-    """Codes [1, K, T] of what a continuation is given. ValueError that names the file and both lengths if it is short."""
+    """Codes [1, K, T] of what a continuation is given. ValueError names the file and both lengths if it is short."""
     import torch
 
     item = request.continuation
@@ -283,7 +283,7 @@ def _encode_prompt(request: Request, codec: Codec) -> Tensor | None:
     if wav_CN.shape[1] < num_samples:
         raise ValueError(
             f"{item.audio} has {wav_CN.shape[1] / spec.sample_rate_hz:.2f} s from second {item.start_sec:g} on, but "
-            f"prompt_sec is {item.prompt_sec:g}; lower prompt_sec or start_sec of this entry of generation.continuations"
+            f"prompt_sec is {item.prompt_sec:g}; lower prompt_sec or start_sec of this continuation"
         )
     return codec.encode(torch.from_numpy(wav_CN)[None]).cpu()
 

@@ -3,10 +3,10 @@
 The loss of a batch is the mean over codebooks of (sum of cross-entropy over valid codes / number of valid codes), where
 both sums run over the whole global batch. So it depends neither on the number of processes nor on micro-batches.
 
-Logits are by far the largest tensor of a step: 30 s of 4 codebooks of 2,048 are 49 MB per sample in float32, and autograd
-would keep them three times over. Here a few rows at a time go through a head; their gradient, softmax minus one at the
-code, is at once multiplied back. What is kept is one gradient of the heads' input and one of each head's weight. No
-product is done twice. (The idea is that of Liger's fused linear cross-entropy, arXiv 2410.10989, section 3.2.)
+Logits are by far the largest tensor of a step: 30 s of 4 codebooks of 2,048 are 49 MB per sample in float32, and
+autograd would keep them three times over. Here a few rows at a time go through a head; their gradient, softmax minus
+one at the code, is at once multiplied back. What is kept is one gradient of the heads' input and one of each head's
+weight. No product is done twice. (The idea is Liger's fused linear cross-entropy, arXiv 2410.10989.)
 
 Legend: B batch, K codebooks, T frames, S steps, C cardinality, D width, N rows of one codebook, R rows of one chunk.
 """

@@ -1,4 +1,4 @@
-"""One model over many processes: FSDP2 shards over all or within each node, or full copies whose gradients are summed."""
+"""One model over many processes: FSDP2 shards over all or within a node, or full copies whose gradients are summed."""
 
 from __future__ import annotations
 
@@ -66,8 +66,9 @@ def _processes_per_node(local_ranks: list[int]) -> int:
     per_node = max(local_ranks) + 1
     if local_ranks != list(range(per_node)) * (len(local_ranks) // per_node):
         raise Refused(
-            f"training.sharding is hybrid, but the {len(local_ranks)} processes are no rows of {per_node} per node (their "
-            f"LOCAL_RANK: {' '.join(map(str, local_ranks))}); start as many on each node, or set training.sharding to full"
+            f"training.sharding is hybrid, but the {len(local_ranks)} processes are no rows of {per_node} per node "
+            f"(their LOCAL_RANK: {' '.join(map(str, local_ranks))}); start as many on each node, or set "
+            "training.sharding to full"
         )
     return per_node
 

@@ -45,9 +45,12 @@ class Objective(nn.Module):
         codes_BKT: Tensor,
         mask_BT: Tensor,
         prepared: dict[str, Prepared],
-        weights_K: Tensor,
+        weights_K: Tensor | None = None,
     ) -> Losses:
-        """`sequence_BKS` holds the same codes as `codes_BKT`; each codebook's sum goes into the total by its weight."""
+        """`sequence_BKS` holds the same codes as `codes_BKT`; each codebook's sum goes into the total by its weight,
+        None: 1."""
+        if weights_K is None:
+            weights_K = torch.ones(codes_BKT.shape[1], device=codes_BKT.device)
         pattern = self.model.pattern(codes_BKT.shape[2])
         x_BSD = self.model.hidden_states(sequence_BKS, prepared)
         heads = [cast(Tensor, linear.weight) for linear in self.model.linears]
@@ -145,13 +148,12 @@ def validate(
 ) -> np.ndarray:
     """Mean cross-entropy of each codebook over all validation segments, float64 [K]. A collective call."""
     totals_K = counts_K = None
-    weights_K = torch.ones(objective.model.num_codebooks, device=world.device)
     objective.eval()
     for batch in batches:
         world.watch.mark("validation")
         prepared = _prepare(objective.model, plain_rows(batch.lines, objective.model.config.conditions), world)
         with autocast(world, config):
-            losses = objective(*_inputs(batch, world), prepared, weights_K)
+            losses = objective(*_inputs(batch, world), prepared)
         part_K = losses.sums_BK.double().sum(0)
         totals_K = part_K if totals_K is None else totals_K + part_K
         counts_K = count_valid(pattern, batch.global_num_valid)

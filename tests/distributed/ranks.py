@@ -22,7 +22,12 @@ def start_ranks(
         port = server.getsockname()[1]
     processes = []
     for rank in range(size):
-        variables = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank % (per_node or size), "MASTER_ADDR": "localhost"}
+        variables = {
+            "RANK": rank,
+            "WORLD_SIZE": size,
+            "LOCAL_RANK": rank % (per_node or size),
+            "MASTER_ADDR": "localhost",
+        }
         variables |= {"MASTER_PORT": port, "OMP_NUM_THREADS": 1}
         process = CONTEXT.Process(target=_enter, args=(variables, f"{log}.{rank}", function, arguments))
         process.start()

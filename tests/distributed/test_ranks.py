@@ -15,11 +15,18 @@ from token_corpus import tiny_config, write_corpus
 
 from musicgen_core.config.pattern import CoarseFirstPatternConfig
 from musicgen_core.config.root import TrainStageConfig
+from musicgen_core.lm.block import positions
+from musicgen_core.lm.initialize import initialize
+from musicgen_core.lm.model import build_model
+from musicgen_core.patterns.apply import interleave
 from musicgen_core.stages.train import run
 from musicgen_core.train.checkpoint import load_best_weights
 from musicgen_core.train.launch import run_rank
 from musicgen_core.train.loss import Losses
+from musicgen_core.train.parallel import distribute
+from musicgen_core.train.ranks import open_world
 from musicgen_core.train.setup import TrainJob
+from musicgen_core.train.step import Objective, autocast
 from musicgen_core.util.atomic import read_jsonl
 
 
@@ -89,6 +96,33 @@ def test_hybrid_shards_resume_at_another_world_size(corpus: tuple[Path, Path], a
     assert [process.exitcode for process in processes] == [75] * 4
     assert run_ranks(1, run_rank, (job,), tmp_path / "second") == [0]
     assert_same_run(job.run_dir, alone)
+
+
+def look_at_positions(job: TrainJob) -> None:
+    """The first layer's input of a sharded bf16 model is float32 and holds exact positions, far out in the sequence."""
+    config = job.config
+    with open_world("cpu", 1) as world:
+        model = build_model(config.model, config.conditioner, config.codec)
+        initialize(model, 0)
+        objective = Objective(model)
+        distribute(objective, model.transformer.layers, world, config.training)
+        seen: list[torch.Tensor] = []
+        model.transformer.layers[0].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        codes_BKT = torch.randint(0, 64, (1, 4, 1500), generator=torch.Generator().manual_seed(0))
+        sequence_BKS, _ = interleave(codes_BKT, model.pattern(1500), model.special, keep_only_valid=True)
+        with autocast(world, config.training):
+            objective(sequence_BKS, codes_BKT, torch.ones(1, 1500).bool(), model.prepare([None]))
+        # the root's weights stay whole after a forward pass, until the backward pass
+        summed_BSD = sum(table.weight[sequence_BKS[:, k]] for k, table in enumerate(model.emb))
+        exact_SD = positions(0, 1501, 32, torch.device("cpu"))
+        assert seen[0].dtype == torch.float32
+        torch.testing.assert_close(seen[0].detach() - summed_BSD.detach(), exact_SD[None], atol=1e-5, rtol=0)
+
+
+def test_positions_are_float32_under_bf16_and_shards(corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    job = make_job(corpus, tmp_path / "run", tiny_config(precision="bf16"))
+    codes = run_ranks(2, look_at_positions, (job,), tmp_path / "log")
+    assert codes == [0, 0], (tmp_path / "log.0").read_text()
 
 
 def test_uneven_nodes_are_refused(corpus: tuple[Path, Path], tmp_path: Path) -> None:

@@ -55,6 +55,25 @@ BAD = [
     ({**GOOD, "codec": {"num_channels": 3}}, "codec.num_channels: Input should be 1 or 2"),
     ({**GOOD, "training": {"batch_size": 6, "micro_batch_size": 4}}, "4 must divide batch_size 6"),
     ({**GOOD, "training": {"steps": 0}}, "training.steps: 0 must be above 0"),
+    ({**GOOD, "generation": {"duration_sec": 0}}, "generation: duration_sec must be above 0"),
+    ({**GOOD, "generation": {"window_sec": -1}}, "generation.window_sec: -1 must be above 0, or null"),
+    ({**GOOD, "generation": {"extend_stride_sec": 0}}, "generation.extend_stride_sec: 0 must be above 0"),
+    (
+        {**GOOD, "generation": {"extend_stride_sec": 9, "window_sec": 9}},
+        "generation.extend_stride_sec: 9 must be above 0 and below window_sec 9",
+    ),
+    (
+        {**GOOD, "generation": {"continuations": [{"audio": "a.wav", "prompt_sec": 5}], "duration_sec": 5}},
+        "generation.continuations.0 (a.wav): prompt_sec 5 must be above 0 and below duration_sec 5",
+    ),
+    (
+        {**GOOD, "generation": {"continuations": [{"audio": "a.wav", "start_sec": -2}]}},
+        "generation.continuations.0 (a.wav): start_sec -2 must not be negative",
+    ),
+    (
+        {**GOOD, "generation": {"continuations": [{"audio": "a.wav", "promt_sec": 2}]}},
+        "generation.continuations.0: unknown key `promt_sec`; did you mean `prompt_sec`?",
+    ),
 ]
 
 

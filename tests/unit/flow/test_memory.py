@@ -50,6 +50,7 @@ def test_parameters_of_other_conditions_count(codec_spec: CodecSpec, fusion: str
     conditions = {
         "key": {"kind": "attribute", "fusion": "sum"},
         "bpm": {"kind": "number", "fusion": "prepend"},
+        "melody": {"kind": "chroma"},
     }
     run = make_run(model={"conditions": conditions}, conditioner={"fusion": fusion})
     model = build_model(run.model, run.conditioner, codec_spec, "meta")
