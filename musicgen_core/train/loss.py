@@ -95,8 +95,9 @@ class _HeadLoss(torch.autograd.Function):
                 head_CD = head_CD.to(dtype)
                 grad_CD = torch.zeros_like(head_CD, dtype=torch.float32) if needs_heads[k] else None
                 size = max(1, CHUNK_LOGITS[kind] // len(head_CD))
-                chunks = zip(*(tensors[k].split(size) for tensors in (rows, targets, valid)), strict=True)
-                losses.append(torch.cat([_chunk(x_MD, head_CD, *c, weights_K[k], grad_MD, grad_CD) for c in chunks]))
+                chunks = zip(rows[k].split(size), targets[k].split(size), valid[k].split(size), strict=True)
+                parts = [_chunk(x_MD, head_CD, r, t, v, weights_K[k], grad_MD, grad_CD) for r, t, v in chunks]
+                losses.append(torch.cat(parts))
                 grads.append(grad_CD)
         ctx.save_for_backward(grad_MD, *grads)
         ctx.mark_non_differentiable(*losses)
