@@ -1,9 +1,10 @@
 """How long a dry run takes at the scale of a lab: `python benchmarks/bench_plan.py --tracks 100000 --buckets 512`.
 
 The corpus is a folder of tiny files, no two alike; what a scan would have read of them is put into the scan's cache, so
-that the plan believes in tracks of three minutes and opens none. Measured are a dry run over everything with nothing
-built, one with everything built and nothing changed, and one with a track added. Prints wall-clock and CPU seconds and
-the peak memory of the process, and first a dry run of a few tracks: what Snakemake itself costs here in this run.
+that the plan believes in tracks of three minutes and opens none; one is a real wav, to be touched. Measured are dry
+runs: the first plan, then with nothing changed, one track touched, one added; `--built`: the same when all results are
+there. Prints wall-clock and CPU seconds (user and system, all threads) and the peak memory of the process, and first a
+dry run of a few tracks: what Snakemake itself costs here in this run.
 """
 
 from __future__ import annotations
@@ -18,13 +19,19 @@ import subprocess
 import sys
 import tempfile
 import time
+import wave
 from pathlib import Path
+from typing import Any
+
+import record
 
 from musicgen_core import native
 from musicgen_core.data.scan import CACHE_VERSION
 
 ROOT = Path(__file__).parents[1]
 PER_FOLDER = 1000
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""Compiled modules are kept, as they are for a user: to compile Snakemake's anew costs as much as to run it."""
 
 
 def make_corpus(folder: Path, num_tracks: int, cache: Path) -> None:
@@ -35,7 +42,8 @@ def make_corpus(folder: Path, num_tracks: int, cache: Path) -> None:
             (folder / f"{number // PER_FOLDER:04d}").mkdir(parents=True)
         lines.append(make_track(folder, f"{number // PER_FOLDER:04d}/{number:07d}.flac", number))
     cache.parent.mkdir(parents=True, exist_ok=True)
-    cache.write_text("\n".join(sorted(lines[1:]) and [lines[0], *sorted(lines[1:])]) + "\n")
+    cache.write_text("\n".join([lines[0], *sorted(lines[1:])]) + "\n")
+    make_wav(folder / "real.wav", 1)
 
 
 def make_track(folder: Path, name: str, number: int) -> str:
@@ -49,6 +57,15 @@ def make_track(folder: Path, name: str, number: int) -> str:
     }
     facts = {"key": native.hash_bytes(data), "duration_sec": 180.0, "tags": tags}
     return json.dumps([name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, facts])
+
+
+def make_wav(path: Path, value: int) -> None:
+    """Write 3 s of a constant."""
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(8000)
+        out.writeframes(value.to_bytes(2, "little") * 24000)
 
 
 def make_project(folder: Path, num_tracks: int, num_buckets: int) -> None:
@@ -66,7 +83,7 @@ def snakemake(folder: Path, *arguments: str) -> tuple[float, float, float, str]:
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     command = ["/usr/bin/env", sys.executable, "-m", "snakemake", "--cores", "1", "--scheduler", "greedy", *arguments]
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=output, stderr=output)
         _, status, usage = os.wait4(process.pid, 0)
         output.seek(0)
         text = output.read()
@@ -90,34 +107,46 @@ def finish(folder: Path) -> None:
     snakemake(folder, "--touch", "--forceall")
 
 
-def report(what: str, measured: tuple[float, float, float, str]) -> None:
-    seconds, cpu, gib, text = measured
+def measure(what: str, folder: Path, rows: list[dict[str, Any]]) -> None:
+    seconds, cpu, gib, text = snakemake(folder, "--dry-run")
     jobs = re.search(r"^total +(\d+)$", text, re.MULTILINE)
-    count = f"{jobs[1]} jobs" if jobs else "nothing to do"
-    print(f"{what:<44} {seconds:7.1f} s wall {cpu:7.1f} s CPU {gib:6.2f} GiB  {count}", flush=True)
+    row = {"dry_run": what, "wall_sec": seconds, "cpu_sec": cpu, "peak_gib": gib, "jobs": int(jobs[1]) if jobs else 0}
+    rows.append({name: round(value, 3) if isinstance(value, float) else value for name, value in row.items()})
+    print(f"{what:<40} {seconds:7.1f} s wall {cpu:7.1f} s CPU {gib:6.2f} GiB {row['jobs']:>6} jobs", flush=True)
+
+
+def measure_changes(folder: Path, state: str, number: int, rows: list[dict[str, Any]]) -> None:
+    measure(f"{state}, nothing changed", folder, rows)
+    os.utime(folder / "music/real.wav")
+    measure(f"{state}, one touched", folder, rows)
+    make_wav(folder / f"music/0000/added {number}.wav", number)
+    measure(f"{state}, one added", folder, rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tracks", type=int, default=100_000)
     parser.add_argument("--buckets", type=int, default=512)
-    parser.add_argument("--folder", type=Path, help="keep the project here")
+    parser.add_argument("--built", action="store_true", help="measure with all results there too")
+    parser.add_argument("--folder", type=Path, help="make the project here and keep it")
+    record.add_flag(parser)
     arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         home = arguments.folder or Path(scratch)
         small, big = home / "small", home / "big"
         make_project(small, 90, 3)
-        report("90 tracks, nothing built", snakemake(small, "--dry-run"))
+        snakemake(small, "--dry-run")  # compiles modules
+        measure("90 tracks, 3 buckets", small, rows)
         make_project(big, arguments.tracks, arguments.buckets)
-        size = f"{arguments.tracks:,} tracks, {arguments.buckets} buckets"
-        report(f"{size}: first plan", snakemake(big, "--dry-run"))
-        report(f"{size}: nothing built", snakemake(big, "--dry-run"))
-        finish(big)
-        report(f"{size}: all built", snakemake(big, "--dry-run"))
-        line = make_track(big / "music", "0000/new.flac", arguments.tracks)
-        with open(big / "results/plan/big/cache.jsonl", "a") as cache:
-            cache.write(line + "\n")
-        report(f"{size}: one track added", snakemake(big, "--dry-run"))
+        print(f"{arguments.tracks:,} tracks, {arguments.buckets:,} buckets:")
+        measure("first plan", big, rows)
+        measure_changes(big, "nothing built", 2, rows)
+        if arguments.built:
+            finish(big)
+            measure_changes(big, "all built", 3, rows)
+    figures = {"tracks": arguments.tracks, "buckets": arguments.buckets, "dry_runs": rows}
+    record.write(arguments, f"plan-{arguments.tracks}", figures)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import inspect
 import os
@@ -20,6 +19,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from musicgen_core import __version__
 from musicgen_core.stages import STAGES
+from musicgen_core.util.one_line import one_line
 
 TOOLS: dict[str, str] = {
     "demo-corpus": "synthesise a small captioned corpus to try the pipeline on",
@@ -28,6 +28,7 @@ TOOLS: dict[str, str] = {
     "convert": "bring a model from or to the layouts of AudioCraft and transformers",
     "why": "say of each job that would run which input, key or version makes it run",
     "plan": "say what a run of everything would cost: jobs, hours of audio, bytes, time, GPU memory; run nothing",
+    "preflight": "check a run in minutes before a long training: rate, codes, captions, first loss, one batch, memory",
     "verify": "compare every result with the digest that its stage wrote down, and say what to run again",
     "gc": "list, and with --remove remove, what under results no config refers to",
     "schema": "write the JSON Schema of config.yaml",
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if "--traceback" in rest:
             raise
-        print(f"musicgen {name}: error: {_one_line(error)}", file=sys.stderr)
+        print(f"musicgen {name}: error: {one_line(error)}", file=sys.stderr)
         return 1
     return result if isinstance(result, int) else 0
 
@@ -207,20 +208,6 @@ def _positional(name: str, function: Callable[..., Any], values: dict[str, Any])
 def _class(annotation: Any) -> Any:
     assert is_dataclass(annotation), annotation
     return annotation
-
-
-def _one_line(error: BaseException) -> str:
-    full = {
-        errno.ENOSPC: "the disk is full",
-        errno.EDQUOT: "the quota is used up",
-        errno.EFBIG: "the size limit is hit",
-    }
-    if isinstance(error, OSError) and error.errno in full:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{full[error.errno]}; free space and run the same command again, nothing half-written was kept"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror or error}"
-    return str(error) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -93,6 +93,14 @@ class FrozenT5:
         """Token ids of each text with the end mark, neither padded nor cut."""
         return self._load_tokenizer()(texts, padding=False, truncation=False, verbose=False)["input_ids"]
 
+    def show(self, text: str) -> list[str]:
+        """The tokens of a text as their vocabulary writes them; `unknown` for what it lacks."""
+        return self._load_tokenizer().convert_ids_to_tokens(self.tokenize([text])[0])
+
+    @property
+    def unknown(self) -> str:
+        return str(self._load_tokenizer().unk_token)
+
     def encode(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """float32 hidden states [B, L, width]; autocast is off, for T5 overflows in 16 bit."""
         model = self._load_model(ids_BL.device)

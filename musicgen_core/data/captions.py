@@ -11,8 +11,9 @@ from typing import Any
 from musicgen_core.config.data import CorpusConfig
 from musicgen_core.data.metadata import combine, parse_sidecar, parse_text, read_music
 from musicgen_core.data.records import Music
-from musicgen_core.data.scan import FoundFile, StatCache
+from musicgen_core.data.scan import StatCache
 from musicgen_core.data.table import read_table
+from musicgen_core.native import FoundFile
 
 PER_TRACK_SOURCES = ("json", "txt", "tags")
 """Sources that lie beside or in each file; any other source is the path of a table."""
@@ -31,6 +32,10 @@ def list_sources(corpus: CorpusConfig) -> tuple[str, ...]:
     return (corpus.captions,) if isinstance(corpus.captions, str) else corpus.captions
 
 
+def list_tables(corpus: CorpusConfig) -> tuple[str, ...]:
+    return tuple(source for source in list_sources(corpus) if source not in PER_TRACK_SOURCES)
+
+
 class Captions:
     """All sources of one corpus. Sidecars are parsed once and remembered in the cache."""
 
@@ -41,16 +46,18 @@ class Captions:
         self.sources = list_sources(corpus)
         self.cache = cache
         self.sidecars = {f.path: f for f in found if f.suffix in (".json", ".txt")}
-        self.tables = {s: read_table(self.folder / s) for s in self.sources if s not in PER_TRACK_SOURCES}
+        self.tables = {s: read_table(self.folder / s) for s in list_tables(corpus)}
         self.rows: dict[str, dict[str, dict[str, Any]]] = {}
 
     def match(self, paths: Iterable[str]) -> list[Note]:
-        """Match the tables' rows with the audio files; returns the rows that do not fit."""
+        """Match the tables' rows with the audio files; returns the rows that do not fit. A later match starts anew."""
         paths = list(paths)
         notes = []
         for source, table in self.tables.items():
+            unread = list(table.problems)
             self.rows[source] = table.match(paths)
             notes += [Note(source, line, text) for line, text in sorted(table.problems)]
+            table.problems = unread
         return notes
 
     def note_missing(self, path: str, music: Music) -> Note | None:

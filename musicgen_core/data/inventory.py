@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ from musicgen_core.config.data import CorpusConfig, DataConfig
 from musicgen_core.data.captions import Captions, Note
 from musicgen_core.data.placement import place_tracks
 from musicgen_core.data.records import InventoryRecord, Music, TrackRecord
-from musicgen_core.data.scan import FoundFile, StatCache, walk
+from musicgen_core.data.scan import StatCache
+from musicgen_core.native import FolderList, FoundFile
 from musicgen_core.util.log import progress
 
 # fmt: off
@@ -39,6 +41,7 @@ COMPANION_SUFFIXES = frozenset((
 # fmt: on
 
 CHUNK_FILES = 64
+SAVE_EVERY_SEC = 120.0
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,15 @@ class Inventory:
     complete: bool
     """Every file could be read; False: the next scan tries again."""
 
+    spare: int
+    """Of `placement.place_tracks`."""
 
-def find_files(name: str, corpus: CorpusConfig, skip: Path | None = None) -> list[FoundFile]:
+
+def find_files(name: str, corpus: CorpusConfig, skip: Path | None = None) -> FolderList:
     """All files of a corpus; `skip` is a folder left out: results inside it. ValueError when its folder is absent."""
     if not Path(corpus.path).is_dir():
         raise ValueError(f"corpora.{name}.path: {corpus.path!r} is not a folder; correct the path")
-    return walk(Path(corpus.path), skip)
+    return FolderList(corpus.path, skip)
 
 
 def take_inventory(
@@ -71,34 +77,54 @@ def take_inventory(
     try:
         cache = StatCache(cache_path)
         captions = Captions(corpus, found, cache)
-        _read_audio(folder, found, cache, name)
-        files = _reject_duplicates([r for f in found if (r := _screen(f, cache, data)) is not None], captions, cache)
+        read_audio(folder, found, cache, name)
+        screened = [r for f in found if (r := screen(f, cache, data)) is not None]
+        captions.match(r.path for r in screened if r.status == "used")  # copies are judged by their words
+        files = reject_duplicates(screened, captions, cache)
         notes = captions.match(r.path for r in files if r.status == "used")
-        files, music = _gather(files, captions, cache)
+        files, music = gather(files, captions, cache)
         notes += [note for path, words in music.items() if (note := captions.note_missing(path, words))]
-        lasting = {f.path for f in found if not (cache.get(f) or {}).get("transient")}
+        lasting = find_lasting(found, cache)
         cache.save(lasting)
         used = [r for r in files if r.status == "used"]
         if not used:
             raise ValueError(f"no usable audio: {_count_reasons(files) or 'the folder holds no audio file'}")
-        placed, tracks = place_tracks(corpus, data, used, music)
+        placed, tracks, spare = place_tracks(corpus, data, used, music)
     except ValueError as error:
         raise ValueError(f"corpora.{name} ({corpus.path}): {error}") from None
     by_path = {record.path: record for record in placed}
     return Inventory(
-        files=[by_path.get(r.path, r) for r in files],
+        files=sorted((by_path.get(r.path, r) for r in files), key=lambda record: record.path),
         tracks=sorted(tracks, key=lambda track: track.track),
         notes=notes,
         complete=len(lasting) == len(found),
+        spare=spare,
     )
 
 
-def _read_audio(folder: Path, found: list[FoundFile], cache: StatCache, name: str) -> None:
-    """Hash and probe the audio files that the cache does not know, in parallel."""
-    new = [f for f in found if f.suffix in AUDIO_SUFFIXES and f.size > 0 and _is_utf8(f.path) and cache.get(f) is None]
-    if new:
+def read_audio(folder: Path, found: list[FoundFile], cache: StatCache, name: str) -> None:
+    """Hash and probe the audio files that the cache does not know, in parallel.
+
+    What was read is remembered every two minutes and when this is broken off, for the first plan may take hours.
+    """
+    new = [f for f in found if f.suffix in AUDIO_SUFFIXES and f.size > 0 and is_utf8(f.path) and cache.get(f) is None]
+    if not new:
+        return
+    saved_sec = time.monotonic()
+    try:
         for f, facts in progress(_examine(folder, new), f"plan: reading new files of {name}", total=len(new)):
             cache.put(f, facts)
+            if time.monotonic() - saved_sec > SAVE_EVERY_SEC:
+                cache.save(find_lasting(found, cache))
+                saved_sec = time.monotonic()
+    except BaseException:
+        cache.save(find_lasting(found, cache))
+        raise
+
+
+def find_lasting(found: list[FoundFile], cache: StatCache) -> set[str]:
+    """Paths of the files that need not be tried again while they stay the same."""
+    return {f.path for f in found if not (cache.get(f) or {}).get("transient")}
 
 
 def _examine(folder: Path, files: list[FoundFile]) -> Iterator[tuple[FoundFile, dict[str, Any]]]:
@@ -122,7 +148,7 @@ def _probe(path: Path) -> dict[str, Any]:
     return {"duration_sec": duration_sec, "tags": info.tags}
 
 
-def _is_utf8(path: str) -> bool:
+def is_utf8(path: str) -> bool:
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -130,7 +156,7 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def _screen(found: FoundFile, cache: StatCache, data: DataConfig) -> InventoryRecord | None:
+def screen(found: FoundFile, cache: StatCache, data: DataConfig) -> InventoryRecord | None:
     """Judge a file by itself. None: a companion of music, not worth a line."""
     path = found.path.encode("utf-8", "backslashreplace").decode()
 
@@ -164,7 +190,7 @@ def _screen(found: FoundFile, cache: StatCache, data: DataConfig) -> InventoryRe
     return InventoryRecord(path=path, status="used", **known)
 
 
-def _reject_duplicates(files: list[InventoryRecord], captions: Captions, cache: StatCache) -> list[InventoryRecord]:
+def reject_duplicates(files: list[InventoryRecord], captions: Captions, cache: StatCache) -> list[InventoryRecord]:
     """Of several files with the same bytes the one with most words stays; of equals, the first by path."""
     copies: dict[str, list[str]] = {}
     for record in files:
@@ -186,13 +212,13 @@ def _reject_duplicates(files: list[InventoryRecord], captions: Captions, cache: 
 def _count_words(path: str, captions: Captions, cache: StatCache) -> int:
     """Fields of metadata that are known of a file; a broken sidecar knows none."""
     try:
-        music = captions.gather(path, cache.entries[path][3]["tags"])
+        music = captions.gather(path, cache.facts(path)["tags"])
     except ValueError:
         return -1
     return sum(value is not None for value in asdict(music).values())
 
 
-def _gather(
+def gather(
     files: list[InventoryRecord], captions: Captions, cache: StatCache
 ) -> tuple[list[InventoryRecord], dict[str, Music]]:
     """Add the words; a track whose sidecar is broken is rejected, since its licence may stand in there."""
@@ -201,7 +227,7 @@ def _gather(
     for record in files:
         if record.status == "used":
             try:
-                music[record.path] = captions.gather(record.path, cache.entries[record.path][3]["tags"])
+                music[record.path] = captions.gather(record.path, cache.facts(record.path)["tags"])
             except ValueError as error:
                 record = replace(record, status="rejected", reason="bad_metadata", detail=str(error))
         kept.append(record)

@@ -42,7 +42,7 @@ def read_music(fields: Mapping[str, Any]) -> dict[str, Any]:
     for synonym, name in SYNONYMS.items():
         if synonym in named and _is_nothing(named.get(name)):
             named[name] = named[synonym]
-    music = {name: _normalise(name, named.get(name)) for name in MUSIC_FIELDS}
+    music = {name: _normalise(name, named[name]) for name in MUSIC_FIELDS if name in named}
     return {name: value for name, value in music.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Whether a corpus is as it was when its plan was written: then the plan is taken as it lies."""
+"""Whether a corpus is as it was when its plan was written: then the plan is taken as it lies, or amended."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from musicgen_core.config.data import CorpusConfig, DataConfig
-from musicgen_core.data.captions import PER_TRACK_SOURCES, list_sources
+from musicgen_core.data.captions import list_tables
 from musicgen_core.data.plan import CorpusPlan
-from musicgen_core.data.scan import FoundFile
 from musicgen_core.util.atomic import write_text_if_changed
 from musicgen_core.util.digest import digest_json, digest_lines
 
 NAME = "snapshot.json"
+FILES = "files.list"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """snapshot.json."""
 
-    corpus: str
-    """Digest of the config, of the scan's version, and of every file's path, size, mtime and ctime."""
+    settings: str
+    """Digest of the config, of the scan's version, and of the times of tables."""
+
+    files: str
+    """Digest of every file's path, size, mtime and ctime: of files.list."""
 
     written: str
     """Digest of the names, sizes and times of the files that the plan consists of."""
@@ -32,16 +35,19 @@ class Snapshot:
     lines: list[str]
     """What the scan said."""
 
+    spare: int
+    """Of `placement.place_tracks`, less one for each track that went or changed since."""
 
-def digest_corpus(corpus: CorpusConfig, data: DataConfig, version: int, found: list[FoundFile]) -> str:
-    """Digest of all that a corpus's plan depends on, but for the bytes of its files."""
-    settings = {**asdict(corpus), **asdict(data), "version": version}
-    lines = [digest_json(settings)]
-    for source in list_sources(corpus):
-        if source not in PER_TRACK_SOURCES:  # a table may lie outside the corpus
-            lines.append(_stat(Path(corpus.path) / source))
-    lines += [f"{f.path}\0{f.size}\0{f.mtime_ns}\0{f.ctime_ns}" for f in found]
-    return digest_lines([line.encode("utf-8", "backslashreplace").decode() for line in lines])
+    aside: dict[str, list[str]]
+    """Key -> paths of files that were set aside though they can be heard: duplicates, and those of broken metadata."""
+
+
+def digest_settings(corpus: CorpusConfig, data: DataConfig, version: int) -> str:
+    """Digest of all that a corpus's plan depends on, but for its files."""
+    lines = [digest_json({**asdict(corpus), **asdict(data), "version": version})]
+    for source in list_tables(corpus):  # a table may lie outside the corpus
+        lines.append(_stat(Path(corpus.path) / source))
+    return digest_lines(lines)
 
 
 def digest_written(folder: Path, names: Iterable[str]) -> str:

@@ -6,12 +6,22 @@ Tracks of one group (artist, album, or the track alone) never cross splits, and 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from musicgen_core import native
 from musicgen_core.data.records import Music
 
 SPLITS = ("train", "valid", "evaluate")
+
+
+class Splits(NamedTuple):
+    """The splits of all groups of a corpus."""
+
+    by_group: dict[str, str]
+
+    spare: int
+    """Groups of the split that has fewest; 0 where one had to borrow. While fewer groups go, `place_group` alone tells
+    where each of the others is."""
 
 
 def find_group(track: str, music: Music, group_by: Literal["artist", "album", "track"]) -> str:
@@ -23,9 +33,7 @@ def find_group(track: str, music: Music, group_by: Literal["artist", "album", "t
     return f"track:{track}"
 
 
-def assign_splits(
-    groups: Collection[str], salt: str, valid_fraction: float, evaluate_fraction: float
-) -> dict[str, str]:
+def assign_splits(groups: Collection[str], salt: str, valid_fraction: float, evaluate_fraction: float) -> Splits:
     """Assign each group to train, valid or evaluate.
 
     Every group has a place u in [0, 1) by hash: u < evaluate_fraction is evaluate, the next valid_fraction is valid,
@@ -38,14 +46,25 @@ def assign_splits(
             f"{len(ordered)} group(s), but train, valid and evaluate need at least 3: add music by other artists, or "
             "set group_by: track if pieces by one artist may fall on both sides"
         )
-    num_evaluate = max(1, sum(u < evaluate_fraction for u, _ in ordered))
-    end_valid = max(num_evaluate + 1, sum(u < evaluate_fraction + valid_fraction for u, _ in ordered))
+    below = (
+        sum(u < evaluate_fraction for u, _ in ordered),
+        sum(u < evaluate_fraction + valid_fraction for u, _ in ordered),
+    )
+    num_evaluate = max(1, below[0])
+    end_valid = max(num_evaluate + 1, below[1])
     end_valid = min(end_valid, len(ordered) - 1)
     num_evaluate = min(num_evaluate, end_valid - 1)
-    return {
+    by_group = {
         group: "evaluate" if i < num_evaluate else "valid" if i < end_valid else "train"
         for i, (_, group) in enumerate(ordered)
     }
+    return Splits(by_group, min(below[0], below[1] - below[0], len(ordered) - below[1]))
+
+
+def place_group(group: str, salt: str, valid_fraction: float, evaluate_fraction: float) -> str:
+    """The split of a group by its own hash, as `assign_splits` finds it where no split would be empty."""
+    u = hash_unit(group, f"split:{salt}")
+    return "evaluate" if u < evaluate_fraction else "valid" if u < evaluate_fraction + valid_fraction else "train"
 
 
 def find_bucket(group: str, num_buckets: int) -> str:

@@ -1,75 +1,19 @@
-"""What runs would cost, from sizes in the config and from what earlier jobs took: bytes, seconds, GPU memory.
-
-Memory counts what training holds, byte by byte where that is known (weights, gradients, AdamW's two moments and the
-average, all fp32), and activations by Korthikanti et al., Reducing Activation Recomputation in Large Transformer Models
-(arXiv 2205.05198), equation 2 without its attention matrix, which scaled-dot-product attention does not keep.
-"""
+"""What runs would cost, from sizes in the config and from what earlier jobs took: bytes and seconds."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from musicgen_core.config.data import CodecSpec
-from musicgen_core.config.model import LutConditionerConfig
 from musicgen_core.config.root import RunConfig
+from musicgen_core.flow.memory import count_parameters
 from musicgen_core.util.atomic import read_jsonl
 from musicgen_core.util.receipt import read_receipt
 
 FLAC_SHARE = 0.6
 """Of 24-bit PCM that FLAC leaves of music, roughly; only for audio that has not been prepared before."""
-
-T5_WIDTH, T5_PARAMETERS = 768, 110_000_000
-"""T5-base's encoder: width, and parameters (arXiv 1910.10683, 220 M with the decoder)."""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes on one GPU that trains a run alone."""
-
-    num_parameters: int
-    state: int
-    """Weights, gradients, moments, average."""
-
-    activations: int
-    logits: int
-
-    @property
-    def total(self) -> int:
-        return self.state + self.activations + self.logits
-
-
-def count_parameters(run: RunConfig, codec: CodecSpec) -> int:
-    """Trained parameters of the language model and its conditioner, exactly."""
-    dim, _, layers = run.model.shape
-    each = 4 * dim * dim + 4 * dim * dim + 8 * dim * dim + 6 * dim  # self, cross, feed-forward; three LayerNorms
-    embeddings = codec.num_codebooks * (codec.card + 1) * dim
-    heads = codec.num_codebooks * codec.card * dim
-    if isinstance(run.conditioner, LutConditionerConfig):
-        width, table = run.conditioner.dim, run.conditioner.num_bins * run.conditioner.dim
-    else:
-        width, table = T5_WIDTH, 0
-    return layers * each + embeddings + heads + 2 * dim + table + width * dim + dim
-
-
-def estimate_memory(run: RunConfig, codec: CodecSpec, num_processes: int = 1) -> Memory:
-    """Peak bytes on each of `num_processes` GPUs; with several, state is sharded over them (training.sharding full)."""
-    t = run.training
-    dim, _, layers = run.model.shape
-    num_parameters = count_parameters(run, codec)
-    frozen = 0 if isinstance(run.conditioner, LutConditionerConfig) else 4 * T5_PARAMETERS
-    shards = num_processes if t.sharding == "full" else 1
-    half = 1 if t.precision == "fp32" else 2  # equation 2 counts 2-byte activations
-    state = (4 + 4 + 8 + 4) * num_parameters // shards + frozen + (2 * num_parameters if half == 2 else 0)
-    micro = t.micro_batch_size or max(1, t.batch_size // num_processes)
-    steps = round(t.segment_sec * codec.frame_rate_hz) + codec.num_codebooks
-    per_layer = (34 + 11) * 2 // half * micro * steps * dim  # 34sbh of equation 2, and 11sbh for cross-attention
-    activations = (layers * 2 * 2 // half * micro * steps * dim + per_layer) if t.activation_checkpointing else 0
-    activations = activations or layers * per_layer
-    logits = 3 * 4 * micro * codec.num_codebooks * steps * codec.card  # logits, their logarithms and gradients, fp32
-    return Memory(num_parameters, state, activations, logits)
 
 
 def estimate_bytes(stage: str, seconds: float, codec: CodecSpec) -> int:

@@ -122,7 +122,7 @@ def _make_plan(root: RootConfig, runs: dict[str, RunConfig], folder: Path) -> tu
     path, codec_path = folder / "plan.json", folder / "codec.json"
     frozen = path.exists() and codec_path.exists() and is_locked()
     if frozen:
-        say("plan: another snakemake works here (or was killed: `snakemake --unlock`); the music is not scanned again")
+        say("plan: taken as it lies, for another snakemake works here, or was killed; the music is not scanned again")
         plan = read_plan(path)
         if plan.config_digest != digest_config(project_scan(root)):
             raise ValueError("corpora or data in the config changed while another snakemake works here; wait for it")

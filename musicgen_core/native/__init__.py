@@ -28,6 +28,8 @@ from musicgen_core.native.batches import write_track_list as write_track_list
 from musicgen_core.native.digest import hash_bytes as hash_bytes
 from musicgen_core.native.digest import hash_file as hash_file
 from musicgen_core.native.digest import hash_files as hash_files
+from musicgen_core.native.folders import FolderList as FolderList
+from musicgen_core.native.folders import FoundFile as FoundFile
 from musicgen_core.native.pattern import deinterleave as deinterleave
 from musicgen_core.native.pattern import interleave as interleave
 from musicgen_core.native.resampling import kernel_targets as kernel_targets

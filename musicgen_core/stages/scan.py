@@ -12,13 +12,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from musicgen_core.config.data import CorpusConfig
 from musicgen_core.config.root import ScanStageConfig
+from musicgen_core.data.amend import amend
 from musicgen_core.data.inventory import Inventory, find_files, take_inventory
 from musicgen_core.data.plan import CorpusPlan, Plan
-from musicgen_core.data.snapshot import Snapshot, digest_corpus, digest_written, read_snapshot, write_snapshot
+from musicgen_core.data.plan_files import (
+    add_durations,
+    remove_bucket,
+    set_aside,
+    show_notes,
+    show_rejected,
+    write_bucket,
+    write_lines,
+)
+from musicgen_core.data.snapshot import FILES, Snapshot, digest_settings, digest_written, read_snapshot, write_snapshot
+from musicgen_core.native import FolderList
 from musicgen_core.stages import STAGES
 from musicgen_core.util.atomic import write_text_if_changed
 from musicgen_core.util.digest import digest_json, digest_lines
@@ -49,29 +59,47 @@ def digest_config(config: ScanStageConfig) -> str:
 
 
 def _plan_corpus(name: str, corpus: CorpusConfig, config: ScanStageConfig, results: Path) -> CorpusPlan:
-    """Take the plan as it lies when nothing of the corpus changed; else take its inventory."""
+    """Take the plan as it lies when nothing of the corpus changed, amend it where little did; else scan all of it."""
     folder = results / "plan" / name
     found = find_files(name, corpus, skip=results)
-    digest = digest_corpus(corpus, config.data, STAGES["scan"].version, found)
+    files, settings = found.digest(), digest_settings(corpus, config.data, STAGES["scan"].version)
     former = read_snapshot(folder)
-    if former is not None and former.corpus == digest and former.written == digest_written(folder, WRITTEN):
-        plan, lines = former.plan, former.lines
-    else:
-        inventory = take_inventory(name, corpus, config.data, folder / "cache.jsonl", found)
-        plan = _write(folder, inventory)
-        lines = _describe(name, plan, inventory, folder)
-        if inventory.complete:
-            written = digest_written(folder, WRITTEN)
-            write_snapshot(folder, Snapshot(corpus=digest, written=written, plan=plan, lines=lines))
+    if former is not None and (former.settings != settings or former.written != digest_written(folder, WRITTEN)):
+        former = None
+    if former is not None and former.files == files:
+        for line in former.lines:
+            say(line)
+        return former.plan
+    amended = amend(name, corpus, config.data, folder, former, found) if former is not None else None
+    plan, spare, aside = amended or _plan_anew(name, corpus, config, folder, found)
+    lines = _describe(name, plan, folder)
+    if spare is not None:
+        found.write(folder / FILES)
+        written = digest_written(folder, WRITTEN)
+        snapshot = Snapshot(
+            settings=settings, files=files, written=written, plan=plan, lines=lines, spare=spare, aside=aside
+        )
+        write_snapshot(folder, snapshot)
     for line in lines:
         say(line)
     return plan
 
 
+def _plan_anew(
+    name: str, corpus: CorpusConfig, config: ScanStageConfig, folder: Path, found: FolderList
+) -> tuple[CorpusPlan, int | None, dict[str, list[str]]]:
+    """Scan all files and write the plan. Without a number of spare tracks the plan is not to be relied on next time."""
+    inventory = take_inventory(name, corpus, config.data, folder / "cache.jsonl", found.files())
+    plan = _write(folder, inventory)
+    return plan, inventory.spare if inventory.complete else None, set_aside({}, set(), inventory.files)
+
+
 def _write(folder: Path, inventory: Inventory) -> CorpusPlan:
-    _write_lines(folder / "inventory.jsonl", [record.to_dict() for record in inventory.files])
-    _write_lines(folder / "notes.jsonl", [asdict(note) for note in inventory.notes])
-    metadata = _write_lines(folder / "metadata.jsonl", [track.to_dict() for track in inventory.tracks])
+    write_lines(folder / "inventory.jsonl", inventory.files)
+    write_text_if_changed(
+        folder / "notes.jsonl", "".join(json.dumps(asdict(n), ensure_ascii=False) + "\n" for n in inventory.notes)
+    )
+    metadata = write_lines(folder / "metadata.jsonl", inventory.tracks)
     return CorpusPlan(
         buckets=_write_buckets(folder, inventory),
         metadata_digest=digest_metadata(metadata),
@@ -80,7 +108,7 @@ def _write(folder: Path, inventory: Inventory) -> CorpusPlan:
         num_ignored=sum(r.status == "ignored" for r in inventory.files),
         num_captioned=sum(track.caption is not None for track in inventory.tracks),
         num_notes=len(inventory.notes),
-        duration_sec=sum(r.duration_sec or 0.0 for r in inventory.files if r.status == "used"),
+        duration_sec=add_durations(inventory.files),
     )
 
 
@@ -102,40 +130,33 @@ def digest_metadata(text: str) -> str:
 
 
 def _write_buckets(folder: Path, inventory: Inventory) -> dict[str, str]:
-    """Write the keys of each bucket, and where its files lie; remove lists of buckets that are gone."""
+    """Write the lists of each bucket; remove those of buckets that are gone."""
     buckets: dict[str, dict[str, str]] = {}
     for track in inventory.tracks:
         buckets.setdefault(track.bucket, {})[track.track] = track.path
-    for bucket, paths in buckets.items():
-        write_text_if_changed(folder / "buckets" / f"{bucket}.txt", "".join(f"{key}\n" for key in sorted(paths)))
-        locations = json.dumps(paths, indent=0, sort_keys=True, ensure_ascii=False)
-        write_text_if_changed(folder / "locations" / f"{bucket}.json", locations + "\n")
-    for old in [*folder.glob("buckets/*.txt"), *folder.glob("locations/*.json")]:
-        if old.stem not in buckets:
-            old.unlink()
-    return {bucket: digest_lines(sorted(buckets[bucket])) for bucket in sorted(buckets)}
+    digests = {bucket: write_bucket(folder, bucket, buckets[bucket]) for bucket in sorted(buckets)}
+    for old in {
+        path.stem for path in (*folder.glob("buckets/*.txt"), *folder.glob("locations/*.json"))
+    } - digests.keys():
+        remove_bucket(folder, old)
+    return digests
 
 
-def _write_lines(path: Path, records: list[dict[str, Any]]) -> str:
-    encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder for every record
-    text = "".join(encode(record) + "\n" for record in records)
-    write_text_if_changed(path, text)
-    return text
-
-
-def _describe(name: str, plan: CorpusPlan, inventory: Inventory, folder: Path) -> list[str]:
+def _describe(name: str, plan: CorpusPlan, folder: Path) -> list[str]:
+    num_rejected = sum(plan.num_rejected.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(plan.num_rejected.items()))
-    rejected = f"{sum(plan.num_rejected.values())} rejected{f' ({reasons})' if reasons else ''}"
+    rejected = f"{num_rejected} rejected{f' ({reasons})' if reasons else ''}"
     hours = plan.duration_sec / 3600
     lines = [
         f"plan: {name}: {plan.num_used} tracks used ({hours:.2f} h, {plan.num_captioned} with caption) in "
         f"{len(plan.buckets)} buckets; {rejected}; {plan.num_ignored} other files"
     ]
-    for record in [r for r in inventory.files if r.status == "rejected"][:SHOWN_NOTES]:
-        lines.append(f"plan: {name}: rejected {record.path}: {record.reason}: {record.detail}")
-    for note in inventory.notes[:SHOWN_NOTES]:
-        lines.append(f"plan: {name}: note: {note.path}{f', line {note.line}' if note.line else ''}: {note.text}")
-    hidden = max(0, sum(plan.num_rejected.values()) - SHOWN_NOTES) + max(0, plan.num_notes - SHOWN_NOTES)
+    for path, reason, detail in show_rejected(folder, SHOWN_NOTES) if num_rejected else ():
+        lines.append(f"plan: {name}: rejected {path}: {reason}: {detail}")
+    for note in show_notes(folder, SHOWN_NOTES):
+        line = f", line {note['line']}" if note["line"] else ""
+        lines.append(f"plan: {name}: note: {note['path']}{line}: {note['text']}")
+    hidden = max(0, num_rejected - SHOWN_NOTES) + max(0, plan.num_notes - SHOWN_NOTES)
     if hidden:
         lines.append(f"plan: {name}: {hidden} more lines in {folder}/inventory.jsonl and notes.jsonl")
     return lines

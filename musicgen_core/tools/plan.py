@@ -10,10 +10,10 @@ from musicgen_core.flow.dry_run import Job, dry_run
 from musicgen_core.flow.forecast import (
     count_flops,
     estimate_bytes,
-    estimate_memory,
     measure_rate,
     measure_training,
 )
+from musicgen_core.flow.memory import estimate_memory
 from musicgen_core.flow.resolve import Flow, read_flow
 from musicgen_core.util.atomic import read_jsonl
 
@@ -78,7 +78,8 @@ def _run_lines(folder: str, flow: Flow, processes: int) -> list[str]:
         f"{t.batch_size} x {t.segment_sec:g} s, {t.precision}",
         f"  time: {time}",
         f"  memory of each of {processes} process(es), estimated: {memory.total / 2**30:.2f} GiB: state "
-        f"{memory.state / 2**30:.2f}, activations {memory.activations / 2**30:.2f}, logits {memory.logits / 2**30:.2f}"
+        f"{memory.state / 2**30:.2f}, copies {memory.copies / 2**30:.2f}, "
+        f"activations {memory.activations / 2**30:.2f}, logits {memory.logits / 2**30:.2f}"
         + ("" if memory.total < 70 * 2**30 else "; lower training.micro_batch_size or set activation_checkpointing"),
     ]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from musicgen_core.config.load import load_config
 from musicgen_core.flow.artefacts import MANIFESTS
 from musicgen_core.flow.resolve import Flow, resolve
-from musicgen_core.util.digest import digest_json
+from musicgen_core.util.digest import digest_file, digest_json, digest_lines
 from musicgen_core.util.log import progress, say
 from musicgen_core.util.receipt import Seal, compare, read_receipt, receipt_path
 
@@ -27,10 +27,12 @@ class Fault:
 
 def run(*, config: Path = Path("config.yaml")) -> int:
     """Read every result that the config refers to and compare it with the digest that its stage wrote down, checkpoints
-    included. Prints one line per fault with its remedy; the exit status is 1 when there is one. Nothing is changed.
+    and the plan included. Prints one line per fault with its remedy; the exit status is 1 when there is one. Only the
+    plan is written, which is brought up to date as at every start.
     """
     flow = resolve(load_config(config))
     sealed, faults = _collect(flow)
+    faults += _check_plan(flow)
     for path, (owner, seal) in progress(sealed.items(), "verify", total=len(sealed)):
         if difference := compare(path, seal, thorough=True):
             faults.append(Fault(path, difference, _remake(owner) if owner else _CHECKPOINT))
@@ -62,6 +64,35 @@ def _collect(flow: Flow) -> tuple[dict[Path, tuple[Path | None, Seal]], list[Fau
             else:
                 sealed |= {path: (None, seal) for path, seal in sealed_here.items()}
     return sealed, faults
+
+
+def _check_plan(flow: Flow) -> list[Fault]:
+    """Compare what jobs read of the plan with plan.json's digests: it has these in place of receipts."""
+    faults = []
+    for corpus, planned in flow.plan.corpora.items():
+        folder = Path(flow.plan_dir) / corpus
+        lists = {folder / f"buckets/{bucket}.txt": digest for bucket, digest in planned.buckets.items()}
+        for path, digest in lists.items():
+            if digest_lines(path.read_text(encoding="utf-8", errors="replace").split()) != digest:
+                faults.append(Fault(path, "holds other keys than were planned: it was altered", _replan(path)))
+            places = folder / f"locations/{path.stem}.json"
+            if _keys(places) != path.read_text(encoding="utf-8", errors="replace").split():
+                faults.append(Fault(places, "does not say where each of its bucket's tracks lies", _replan(places)))
+        metadata = folder / "metadata.jsonl"
+        if digest_file(metadata) != planned.metadata_digest:
+            faults.append(Fault(metadata, "holds other words than were planned: it was altered", _replan(metadata)))
+    return faults
+
+
+def _keys(locations: Path) -> list[str] | None:
+    try:
+        return sorted(json.loads(locations.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _replan(path: Path) -> str:
+    return f"run: rm {path} && snakemake --profile local --dry-run"
 
 
 def _list_outputs(flow: Flow) -> Iterator[Path]:

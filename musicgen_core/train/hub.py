@@ -85,6 +85,14 @@ class Hub(threading.Thread):
         self.join()
 
     def run(self) -> None:
+        try:
+            self._watch()
+        finally:
+            self._selector.close()
+            for connection in (self._server, *(peer.lines.connection for peer in self._peers.values())):
+                connection.close()
+
+    def _watch(self) -> None:
         turned = beaten = time.monotonic()
         while not self._over.is_set():
             messages = self._listen(BEAT_SEC / 4)
@@ -102,8 +110,15 @@ class Hub(threading.Thread):
                 for peer in self._peers.values():
                     if not peer.left:
                         peer.lines.send({"kind": "beat"})
+        self._dismiss()
+
+    def _dismiss(self) -> None:
+        """Say that it is over, and hear everybody out: to close over unread words would take this one back."""
         for peer in self._peers.values():
             peer.lines.send({"kind": "over"})
+        deadline = time.monotonic() + ACKNOWLEDGE_SEC
+        while time.monotonic() < deadline and any(peer.lines.open for peer in self._peers.values()):
+            self._listen(0.05)
 
     def _listen(self, seconds: float) -> list[tuple[Peer, dict[str, Any]]]:
         """Messages of all peers that came within this time; a peer that has gone says `gone`."""
@@ -111,7 +126,7 @@ class Hub(threading.Thread):
         deadline = time.monotonic() + seconds
         for key, _ in self._selector.select(seconds):
             if key.fileobj is self._server:
-                self._accept()
+                found += self._accept()
                 continue
             peer: Peer = key.data
             found += [(peer, message) for message in peer.lines.receive()]
@@ -121,17 +136,23 @@ class Hub(threading.Thread):
         self._over.wait(max(0.0, deadline - time.monotonic()))
         return found
 
-    def _accept(self) -> None:
+    def _accept(self) -> list[tuple[Peer, dict[str, Any]]]:
+        """A process joins -> what came with its greeting."""
         connection, _ = self._server.accept()
         lines = Lines(connection)
         connection.settimeout(ACKNOWLEDGE_SEC)
-        for hello in lines.receive()[:1]:
-            if hello.get("token") == self.token:
-                peer = Peer(lines, hello["rank"], time.monotonic())
-                self._peers[peer.rank] = peer
-                self._selector.register(connection, selectors.EVENT_READ, peer)
-                return
-        connection.close()
+        try:
+            hello, *more = lines.receive()
+            known = hello["token"] == self.token
+        except (ValueError, KeyError, TypeError):  # somebody else's: a port scanner
+            known = False
+        if not known:
+            connection.close()
+            return []
+        peer = Peer(lines, hello["rank"], time.monotonic())
+        self._peers[peer.rank] = peer
+        self._selector.register(connection, selectors.EVENT_READ, peer)
+        return [(peer, message) for message in more]
 
     def _judge(self, messages: list[tuple[Peer, dict[str, Any]]], now: float) -> dict[str, Any] | None:
         """What ends the run, if anything does."""

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -138,8 +138,11 @@ def launch_torchrun(job: TrainJob, where: LaunchConfig) -> None:
         raise SystemExit(EXIT_CODE) from None
 
 
-def run_rank(job: TrainJob) -> None:
-    """One process among several: its error is said whole and at once, before anything can wait for the others."""
+def run_rank(job: TrainJob, note: Callable[[BaseException, str], None] | None = None) -> None:
+    """One process among several: its error is said whole and at once, before anything can wait for the others.
+
+    `note` gets the error and its text first, for whoever follows the run from elsewhere.
+    """
     from musicgen_core.train.loop import train
     from musicgen_core.train.ranks import Refused
     from musicgen_core.train.watch import Watch
@@ -149,13 +152,18 @@ def run_rank(job: TrainJob) -> None:
     try:
         train(job, watch)
     except Refused as error:
+        if note is not None:
+            note(error, f"train: error: {error}")
         _leave(f"train: error: {error}", watch, quiet=True)
     except fit.TooLargeError as error:
         watch.out_of_memory(error.smaller)
     except Exception as error:
         watch.wait_for_verdict(error)
+        text = traceback.format_exc()
+        if note is not None:
+            note(error, text)
         last = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
-        _leave(f"train: process {rank} failed:\n{traceback.format_exc()}", watch, f"process {rank} failed: {last}")
+        _leave(f"train: process {rank} failed:\n{text}", watch, f"process {rank} failed: {last}")
     finally:
         watch.close()
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +13,8 @@ from typing import Any
 from musicgen_core.train.fit import STARTS
 from musicgen_core.train.ranks import Refused, World
 from musicgen_core.util.log import say
+from musicgen_core.util.process import describe_process, is_alive
+from musicgen_core.util.slurm import find_state
 
 
 @contextmanager
@@ -53,15 +51,8 @@ def guard(run_dir: Path) -> Iterator[None]:
 
 def is_queued(job_id: str) -> bool | None:
     """Whether SLURM still has this job, waiting or running; None when SLURM cannot be asked at the moment."""
-    if shutil.which("squeue") is None:
-        return None
-    shown = subprocess.run(
-        ["squeue", "--noheader", "--format=%T", "--jobs", job_id], capture_output=True, text=True, check=False
-    )
-    if shown.returncode:
-        return False if "Invalid job id" in shown.stderr else None
-    ended = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
-    return any(state not in ended for state in shown.stdout.split())
+    found = find_state(job_id)
+    return None if found is None else found.lives
 
 
 def _take(path: Path, mine: dict[str, Any]) -> None:
@@ -86,12 +77,12 @@ def _refuse_if_alive(owner: dict[str, Any], mine: dict[str, Any], path: Path) ->
     if same and owner.get("starts") != mine["starts"]:
         return  # this very process, which has started again in its place
     alive: bool | None
-    if owner.get("job_id"):
+    if not owner:
+        alive = False
+    elif owner.get("job_id"):
         alive = is_queued(owner["job_id"])
-    elif owner.get("host") == mine["host"]:
-        alive = _started(owner["pid"]) == owner["started"]
     else:
-        alive = None if owner else False
+        alive = is_alive(owner)
     if alive:
         raise Refused(f"{path.parent} is being trained by {_name(owner)}; wait for it, or stop it")
     if alive is None:
@@ -103,22 +94,10 @@ def _refuse_if_alive(owner: dict[str, Any], mine: dict[str, Any], path: Path) ->
 
 def _describe_self() -> dict[str, Any]:
     return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "started": _started(os.getpid()),
+        **describe_process(),
         "starts": os.environ.get(STARTS, "0"),
         "job_id": os.environ.get("SLURM_JOB_ID"),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def _started(pid: int) -> str | None:
-    """Start time of a live process in clock ticks, so that a reused number is not taken for its owner; None if dead."""
-    try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if state in "ZX" else rest[18]
 
 
 def _read(path: Path) -> dict[str, Any]:

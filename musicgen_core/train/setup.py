@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 
+from musicgen_core.config.batching import check_batch
 from musicgen_core.config.condition import reads_audio
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.sampling import normalise_mix
@@ -218,12 +219,10 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
 def _check(job: TrainJob, world: World, segment_frames: int) -> None:
     """Refuse what cannot work; then write config.json, before any work is done."""
     t = job.config.training
-    micro = t.micro_batch_size or max(1, t.batch_size // world.size)
-    if t.batch_size % (world.size * micro):
-        raise Refused(
-            f"training.batch_size {t.batch_size} is not a multiple of {world.size * micro} = {world.size} processes x "
-            f"micro-batches of {micro}; change training.batch_size, training.micro_batch_size or the processes"
-        )
+    try:
+        check_batch(t, world.size)
+    except ValueError as error:
+        raise Refused(str(error)) from None
     _check_pattern(job.config, segment_frames)
     if reads_audio(job.config.model.conditions) and not job.audio:
         raise Refused(

@@ -1,8 +1,7 @@
 """Training as a SLURM job: submitted once, followed, and found again by whoever asks next.
 
 The id of the job is kept in run_dir/job.json. A second call attaches to that job while SLURM has it. Ctrl-C cancels the
-job, which saves first; SIGTERM, or the death of this process, leaves it running. Whether the job lives is asked of
-squeue: clusters without accounting have no sacct.
+job, which saves first; SIGTERM, or the death of this process, leaves it running. docs/slurm.md says what happens when.
 """
 
 from __future__ import annotations
@@ -12,37 +11,39 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import time
+from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import submitit
 from submitit.core.job_environment import JobEnvironment
+from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.helpers import DelayedSubmission
 
+from musicgen_core.config.batching import check_batch
+from musicgen_core.config.site import TRAINING
 from musicgen_core.config.training import LaunchConfig
+from musicgen_core.train.failures import note_failure
+from musicgen_core.train.follow import Follower, is_there
 from musicgen_core.train.launch import is_done, run_rank
-from musicgen_core.train.lock import guard, is_queued
+from musicgen_core.train.lock import guard
 from musicgen_core.train.setup import TrainJob
 from musicgen_core.train.stop import EXIT_CODE, Stopped
 from musicgen_core.util.atomic import write_json
 from musicgen_core.util.log import say
+from musicgen_core.util.partition import Request, check_account, check_request, read_partitions
+from musicgen_core.util.slurm import find_state
 
 MIN_RUNTIME_MIN = 15
 """submitit takes every signal for a time-out in jobs of 10 minutes and less."""
-
-POLL_SEC = 2.0
-POLLS_UNTIL_GONE = 3
-"""A job that is being requeued may be missing from one answer."""
 
 MAX_REQUEUES = 100
 SIGNAL_DELAY_SEC = 90
 """SLURM announces the time limit this long before it."""
 
-GRACE_SEC = 10.0
-"""After SIGTERM, wait this long for the SIGUSR2 that says preemption rather than cancellation."""
+LAST_SEC = 120
+"""How long a process that has saved waits for SLURM to end it."""
 
 
 class SlurmRank:
@@ -53,7 +54,7 @@ class SlurmRank:
 
     def __call__(self) -> None:
         environment = JobEnvironment()
-        restart = os.environ.get("SLURM_RESTART_COUNT", "0")
+        restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         # A port of its own for every start: ranks of the former one may linger.
         port = random.Random(f"{environment.job_id} {restart}").randint(20000, 60000)
         os.environ.update(
@@ -63,31 +64,40 @@ class SlurmRank:
             WORLD_SIZE=str(environment.num_tasks),
             LOCAL_RANK=str(environment.local_rank),
         )
+        folder = self.job.run_dir / "slurm"
         try:
-            run_rank(self.job)
+            run_rank(self.job, note_failure(folder, environment.job_id, restart, environment.global_rank))
         except Stopped as stopped:
-            self._requeue_or_leave(stopped, environment.global_rank)
+            self._requeue_or_leave(stopped, environment)
 
     def checkpoint(self) -> DelayedSubmission:
-        return DelayedSubmission(SlurmRank(self.job))
+        return DelayedSubmission(type(self)(self.job))
 
-    def _requeue_or_leave(self, stopped: Stopped, rank: int) -> None:
+    def _requeue_or_leave(self, stopped: Stopped, environment: JobEnvironment) -> None:
         """All ranks have saved, and submitit's own signal handlers are back.
 
         Its handler for SIGUSR2 acts on rank 0, requeues and exits; the others must live until SLURM ends them, or the
-        job would count as failed.
+        job would count as failed. After SIGTERM alone the job may have been cancelled, or SLURM may be about to requeue
+        it itself (preemption on a cluster that sends no SIGUSR2): while SLURM calls it running, it waits for its end.
         """
-        if stopped.requeue and rank == 0:
+        if stopped.requeue and environment.global_rank == 0:
             handler: Any = signal.getsignal(signal.SIGUSR2)
             handler(signal.SIGUSR2, None)
-        time.sleep(120 if stopped.requeue else GRACE_SEC)
+        end = time.monotonic() + LAST_SEC
+        while time.monotonic() < end:
+            time.sleep(1)
+            if environment.global_rank == 0 and not stopped.requeue:
+                found = find_state(environment.job_id)
+                if found is not None and found.state != "RUNNING":
+                    break
         os._exit(EXIT_CODE)
 
 
 def launch_submitit(job: TrainJob, where: LaunchConfig) -> None:
     """Submit the job, or find the one that was, and follow it to its end.
 
-    Raises ValueError when there is no SLURM here, and SystemExit when the job ended before the run did.
+    Raises ValueError, before anything is submitted, when there is no SLURM here or it can never start such a job, and
+    SystemExit when the job ended before the run did.
     """
     if shutil.which("sbatch") is None or shutil.which("squeue") is None:
         raise ValueError(
@@ -97,21 +107,46 @@ def launch_submitit(job: TrainJob, where: LaunchConfig) -> None:
     try:
         with guard(job.run_dir):
             job_id = _known_job(job.run_dir)
-            if job_id and _is_there(job_id):
+            known = job_id is not None and is_there(job_id)
+            if job_id is not None and known:
                 say(f"train: SLURM job {job_id} still has this run; following it")
             else:
+                check_slurm_geometry(job, where)
                 job_id = _submit(job, where)
                 say(f"train: SLURM job {job_id} submitted: {where.nodes} nodes x {where.processes_per_node} processes")
-        say(f"train: Ctrl-C cancels the job after it has saved; its log is {_log(job.run_dir, job_id)}")
-        _follow(job, job_id)
+        follower = Follower(job.run_dir, job_id, known)
+        say(f"train: Ctrl-C cancels the job after it has saved; its log is {follower.log}")
+        follower.follow()
     except KeyboardInterrupt:
-        _cancel(job.run_dir)
+        if job_id := _known_job(job.run_dir):
+            Follower(job.run_dir, job_id).cancel()
         raise SystemExit(EXIT_CODE) from None
     if not is_done(job):
-        _show_other_logs(job.run_dir, job_id)
-        say(f"train: SLURM job {job_id} ended before the run did; run the same command to resume")
-        say(f"train: its logs are in {job.run_dir}/slurm")
+        follower.explain()
         raise SystemExit(1)
+
+
+def check_slurm_geometry(job: TrainJob, where: LaunchConfig) -> None:
+    """Raise ValueError when the batch does not divide, or the partition can never hold the job."""
+    check_batch(job.config.training, where.nodes * where.processes_per_node, "processes (nodes x processes per node)")
+    request = ask_for(where)
+    check_request(request, read_partitions())
+    check_account(request)
+
+
+def ask_for(where: LaunchConfig) -> Request:
+    return Request(
+        what="training",
+        partition=where.partition,
+        account=where.account,
+        nodes=where.nodes,
+        processes_per_node=where.processes_per_node,
+        cpus_per_process=where.cpus_per_process,
+        gpus_per_node=where.gpus_per_node,
+        memory_mb=where.memory_mb,
+        runtime_min=where.runtime_min,
+        remedies=TRAINING,
+    )
 
 
 def _known_job(run_dir: Path) -> str | None:
@@ -130,6 +165,7 @@ def _submit(job: TrainJob, where: LaunchConfig) -> str:
         tasks_per_node=where.processes_per_node,
         cpus_per_task=where.cpus_per_process,
         timeout_min=max(where.runtime_min, MIN_RUNTIME_MIN),
+        slurm_comment=f"musicgen train {job.run_dir.name}",
         slurm_signal_delay_s=SIGNAL_DELAY_SEC,
         slurm_srun_args=["--kill-on-bad-exit=1"],
         slurm_additional_parameters={"mem": f"{where.memory_mb}M", "requeue": True},
@@ -140,82 +176,10 @@ def _submit(job: TrainJob, where: LaunchConfig) -> str:
         executor.update_parameters(slurm_partition=where.partition)
     if where.account:
         executor.update_parameters(slurm_account=where.account)
-    submitted = executor.submit(SlurmRank(job))
-    write_json(job.run_dir / "job.json", {"job_id": submitted.job_id})
+    try:
+        submitted = executor.submit(SlurmRank(job))
+    except (FailedJobError, FailedSubmissionError) as error:
+        said = [line for line in str(error).splitlines() if line.strip()]
+        raise ValueError(f"sbatch refused the job: {said[-1] if said else 'it gave no reason'}") from None
+    write_json(job.run_dir / "job.json", {"job_id": submitted.job_id, "asked": asdict(where)})
     return submitted.job_id
-
-
-def _follow(job: TrainJob, job_id: str) -> None:
-    """Print what rank 0 says until the job is gone."""
-    log = _log(job.run_dir, job_id)
-    former = signal.signal(signal.SIGTERM, _detach(job_id))
-    try:
-        offset = 0
-        while _is_there(job_id):
-            offset = _print_new(log, offset)
-        _print_new(log, offset)
-    finally:
-        signal.signal(signal.SIGTERM, former)
-
-
-def _cancel(run_dir: Path) -> None:
-    """Cancel the job and wait until it has saved and gone."""
-    job_id = _known_job(run_dir)
-    if job_id is None:
-        return
-    log = _log(run_dir, job_id)
-    offset = log.stat().st_size if log.exists() else 0
-    say(f"train: cancelling SLURM job {job_id}; it saves first")
-    subprocess.run(["scancel", job_id], check=False)
-    while _is_there(job_id):
-        offset = _print_new(log, offset)
-    _print_new(log, offset)
-
-
-def _is_there(job_id: str) -> bool:
-    """Wait one poll, then say whether SLURM has the job; patient with a controller that does not answer."""
-    absent = 0
-    while True:
-        time.sleep(POLL_SEC)
-        queued = is_queued(job_id)
-        if queued:
-            return True
-        absent = absent + 1 if queued is False else 0
-        if absent >= POLLS_UNTIL_GONE:
-            return False
-
-
-def _detach(job_id: str) -> Any:
-    def leave(number: int, frame: FrameType | None) -> None:
-        say(f"train: SLURM job {job_id} goes on; run the same command to follow it, `scancel {job_id}` to end it")
-        raise SystemExit(EXIT_CODE)
-
-    return leave
-
-
-def _log(run_dir: Path, job_id: str) -> Path:
-    return run_dir / "slurm" / f"{job_id}_0_log.err"
-
-
-def _print_new(log: Path, offset: int) -> int:
-    """Print whole new lines, without submitit's own; return where they end."""
-    try:
-        with open(log, "rb") as handle:
-            handle.seek(offset)
-            text = handle.read()
-    except FileNotFoundError:
-        return offset
-    end = text.rfind(b"\n") + 1
-    for line in text[:end].decode(errors="replace").splitlines():
-        if not line.startswith("submitit "):
-            say(line)
-    return offset + end
-
-
-def _show_other_logs(run_dir: Path, job_id: str) -> None:
-    """Print tracebacks of the other ranks, the first to fail first."""
-    logs = [path for path in (run_dir / "slurm").glob(f"{job_id}_*_log.err") if path != _log(run_dir, job_id)]
-    for path in sorted(logs, key=lambda path: path.stat().st_mtime):
-        text = path.read_text(errors="replace")
-        if "Traceback" in text:
-            say(f"train: from {path.name}:\n{text[text.rindex('Traceback') :]}")

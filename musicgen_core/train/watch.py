@@ -122,6 +122,7 @@ class Watch:
             for message in self._lines.receive() if ready else []:
                 heard = now
                 if message["kind"] == "over":
+                    self._lines.connection.close()
                     return
                 if message["kind"] != "beat":
                     self._obey(message)

@@ -27,6 +27,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
         _flush_folder(path.parent)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)  # a write does not say where the disk is full
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,17 +1,20 @@
 //! Files, threads and memory of musicgen_core's data path. Everything in `python` is a thin binding; the rest knows
 //! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet), `mpeg` -> `mpeg_layer3` -> `decode`; `segments` ->
 //! `pcm_segment`, `mpeg`, `seek_index` -> `packets`, `opus_segment`; `filter` -> `resample` -> `audio_segment`;
-//! `measure`; `pattern`; `shard_index` -> `shard_read`; `track_list`, `sampler` -> `draw` -> `batch`; `kernels`.
+//! `measure`; `folder_list`; `pattern`; `shard_index` -> `shard_read`; `track_list`, `sampler` -> `draw` -> `batch`; `kernels`.
 
 pub mod adts_frames;
 pub mod audio_segment;
 pub mod batch;
+mod bits;
 pub mod checked;
 pub mod decode;
 mod decoder_loan;
 pub mod draw;
 pub mod error;
 pub mod filter;
+pub mod flac_frame;
+pub mod folder_list;
 pub mod guard;
 pub mod hash;
 pub mod kernels;
@@ -23,7 +26,6 @@ pub mod memory;
 pub mod mp4_edits;
 pub mod mpeg;
 mod mpeg_bands;
-mod mpeg_bits;
 mod mpeg_bytes;
 mod mpeg_codes;
 pub mod mpeg_header;

@@ -211,10 +211,9 @@ impl FrameDecoder {
     fn append_to(&self, planes: &mut Planes, name: &str, range: std::ops::Range<usize>) -> Result<()> {
         match self {
             Self::Two(decoder) => planes.append(name, &decoder.last_decoded(), range.start, range.end),
-            Self::Three(decoder) => {
-                let rows = decoder.samples().map(|row| &row[range.clone()]);
-                planes.append_rows(name, &rows.collect::<Vec<_>>())
-            }
+            Self::Three(decoder) => planes.append_with(name, range.len(), |channel, row| {
+                row.copy_from_slice(&decoder.samples(channel)[range.clone()]);
+            }),
         }
     }
 }

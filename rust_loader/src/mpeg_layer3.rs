@@ -4,8 +4,8 @@
 //! what Symphonia refuses; tests/layer3.rs compares them. It is there because it is faster (docs/decisions/0007), and
 //! because it scales and orders the lines of mixed blocks, which Symphonia 0.6.1 does not.
 
+use crate::bits::Bits;
 use crate::mpeg_bands::Bands;
-use crate::mpeg_bits::Bits;
 use crate::mpeg_codes;
 use crate::mpeg_header::Header;
 use crate::mpeg_hybrid::{self, Hybrid};
@@ -86,9 +86,9 @@ impl LayerThree {
         Ok(())
     }
 
-    /// The samples of the frame that was decoded, channel by channel.
-    pub fn samples(&self) -> impl Iterator<Item = &[f32]> {
-        self.samples[..self.num_channels].iter().map(|row| &row[..self.num_samples])
+    /// A channel's samples of the frame that was decoded.
+    pub fn samples(&self, channel: usize) -> &[f32] {
+        &self.samples[channel][..self.num_samples]
     }
 
     /// Reads all granules' lines. `missing_bits`: of main data that came before the first frame; what needs them is

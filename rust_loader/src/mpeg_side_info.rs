@@ -1,8 +1,8 @@
 //! What a layer III frame says of its granules: side information and scale factors (ISO/IEC 11172-3, 2.4.1.7 and
 //! 2.4.3.4; 13818-3, 2.4.3.2).
 
+use crate::bits::Bits;
 use crate::mpeg_bands::Bands;
-use crate::mpeg_bits::Bits;
 use crate::mpeg_header::Header;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

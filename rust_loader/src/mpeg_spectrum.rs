@@ -4,8 +4,8 @@
 use std::array::from_fn;
 use std::sync::LazyLock;
 
+use crate::bits::Bits;
 use crate::mpeg_bands::Bands;
-use crate::mpeg_bits::Bits;
 use crate::mpeg_codes::{PAIRS, QUADS};
 use crate::mpeg_side_info::{Block, Granule};
 

@@ -42,12 +42,11 @@ impl Planes {
         Ok(())
     }
 
-    /// Appends rows, one per channel and of equal length.
-    pub fn append_rows(&mut self, name: &str, added: &[&[f32]]) -> Result<()> {
-        let count = added[0].len();
+    /// Appends `count` samples, which `fill` puts into the row of each channel.
+    pub fn append_with(&mut self, name: &str, count: usize, fill: impl Fn(usize, &mut [f32])) -> Result<()> {
         self.reserve(name, count)?;
-        for (row, added) in self.data.chunks_exact_mut(self.stride).zip(added) {
-            row[self.len..self.len + count].copy_from_slice(added);
+        for (channel, row) in self.data.chunks_exact_mut(self.stride).enumerate() {
+            fill(channel, &mut row[self.len..self.len + count]);
         }
         self.len += count;
         Ok(())

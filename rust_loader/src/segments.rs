@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::decode::{Audio, Interrupt, Opened, guard, open, read_range};
 use crate::error::{Error, Result};
+use crate::flac_frame::{FlacFrame, MAX_BITS};
 use crate::mpeg::Mpeg;
 use crate::opus_segment;
 use crate::packets::PacketRun;
@@ -12,7 +13,7 @@ use crate::pcm_segment;
 use crate::planes::Planes;
 use crate::seek_cache::FileIdentity;
 use crate::seek_index::{self, Memory, SeekIndex};
-use crate::stream::{Family, Source, Stream};
+use crate::stream::{Family, Place, Source, Stream};
 
 /// What is wanted of a file, (start, count) in samples, once its rate in Hz is known: so that a caller who thinks in
 /// another rate need not open the file twice. Asked more than once, it answers the same.
@@ -174,10 +175,15 @@ fn read_by_stamps(stream: &mut Stream<'_>, wanted: Wanted<'_>, interrupt: Interr
         return Ok(None);
     }
     let mut planes = Planes::new(num_channels, ((end - start) as usize).min(1 << 24));
+    let mut own = FlacFrames::of(stream);
     let mut next = None; // where the coming packet must begin
     while start + (planes.num_samples() as u64) < end {
         interrupt()?;
-        let Ok(Some(place)) = stream.advance() else { return Ok(None) };
+        let place = match &mut own {
+            Some(own) => own.advance(stream),
+            None => stream.advance().ok().flatten(),
+        };
+        let Some(place) = place else { return Ok(None) };
         let (position, frames) = (place.position, place.num_frames as i64);
         if next.is_some_and(|next| next != position) || (next.is_none() && position > (start - pre_roll) as i64) {
             return Ok(None);
@@ -189,8 +195,37 @@ fn read_by_stamps(stream: &mut Stream<'_>, wanted: Wanted<'_>, interrupt: Interr
             if lo != wanted.0 {
                 return Ok(None);
             }
-            planes.append(&stream.name, &stream.decoded(), (lo - position) as usize, (hi - position) as usize)?;
+            let (from, to) = ((lo - position) as usize, (hi - position) as usize);
+            match &own {
+                Some(own) => {
+                    planes.append_with(&stream.name, to - from, |channel, row| own.frame.copy_to(channel, from, row))?
+                }
+                None => planes.append(&stream.name, &stream.decoded(), from, to)?,
+            }
         }
     }
     Ok(found(planes))
+}
+
+/// Frames of a FLAC stream, decoded here.
+struct FlacFrames {
+    frame: FlacFrame,
+    num_channels: usize,
+    bits_per_sample: u32,
+}
+
+impl FlacFrames {
+    /// None for other streams, and those that `FlacFrame` leaves to Symphonia.
+    fn of(stream: &Stream<'_>) -> Option<Self> {
+        let bits_per_sample = stream.decoder.codec_params().bits_per_sample.filter(|&bits| bits <= MAX_BITS)?;
+        let (_, num_channels) = stream.spec().filter(|_| stream.codec() == "flac")?;
+        Some(Self { frame: FlacFrame::default(), num_channels, bits_per_sample })
+    }
+
+    /// Decodes the next frame; None where anything is the matter.
+    fn advance(&mut self, stream: &mut Stream<'_>) -> Option<Place> {
+        let packet = stream.next_packet().ok()??;
+        self.frame.decode(&packet.data, self.num_channels, self.bits_per_sample)?;
+        Some(Place { position: stream.position(&packet), num_frames: self.frame.num_samples() })
+    }
 }

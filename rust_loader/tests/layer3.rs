@@ -55,14 +55,15 @@ impl Both {
         };
         let mut expected: Vec<Vec<f32>> = Vec::new();
         theirs.copy_to_vecs_planar(&mut expected);
-        for (channel, (ours, theirs)) in self.ours.samples().zip(&expected).enumerate() {
+        for (channel, theirs) in expected.iter().enumerate() {
+            let ours = self.ours.samples(channel);
             assert_eq!(ours.len(), theirs.len(), "{what}");
             let differs = ours.iter().zip(theirs).position(|(a, b)| a != b); // zeros may differ in sign
             if let Some(at) = differs {
                 panic!("{what}: sample {at} of channel {channel}: {} is not {}", ours[at], theirs[at]);
             }
         }
-        assert_eq!(self.ours.samples().count(), expected.len());
+        assert_eq!(expected.len(), header.num_channels);
         true
     }
 }
@@ -140,7 +141,7 @@ fn any_bytes_are_decoded_or_refused() {
             }
             if decoder.decode(&header, &frame).is_ok() {
                 decoded += 1;
-                assert!(decoder.samples().flatten().all(|x| x.is_finite()));
+                assert!((0..header.num_channels).all(|channel| decoder.samples(channel).iter().all(|x| x.is_finite())));
             }
         }
     }

@@ -174,6 +174,7 @@ def test_too_little_memory_halves_the_micro_batch_on_all(
     assert_halved(job, size, "".join((tmp_path / f"log.{n}").read_text() for n in range(size)), tmp_path)
 
 
+@pytest.mark.timeout(600)
 def test_commands_start_again_in_their_place(corpus: tuple[Path, Path], tmp_path: Path) -> None:
     """Ranks as torchrun starts them."""
     job = make_job(corpus, tmp_path / "run", batch_size=4, steps=6)
@@ -189,10 +190,12 @@ def test_commands_start_again_in_their_place(corpus: tuple[Path, Path], tmp_path
         environment = {**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank}
         ranks.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
     try:
-        said = [process.communicate(timeout=250)[1] for process in ranks]
+        said = [process.communicate(timeout=500)[1] for process in ranks]
     finally:
         for process in ranks:
             process.kill()
+            process.wait()
+            process.stderr.close()
     assert [process.returncode for process in ranks] == [0, 0], said
     assert_halved(job, 2, "".join(said), tmp_path)
 

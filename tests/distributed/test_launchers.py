@@ -14,7 +14,7 @@ import pytest
 from token_corpus import tiny_config, write_corpus
 
 from musicgen_core.stages.train import run
-from musicgen_core.train import slurm as slurm_module
+from musicgen_core.train import follow
 from musicgen_core.util.atomic import read_jsonl
 
 CONFIG = tiny_config(steps=30)
@@ -66,7 +66,7 @@ while :; do case $1 in --output) out=$2; shift 2;; --error) err=$2; shift 2;; --
 out=$(echo $out | sed "s/%j/$SLURM_JOB_ID/;s/%t/0/"); err=$(echo $err | sed "s/%j/$SLURM_JOB_ID/;s/%t/0/")
 exec "$@" >>$out 2>>$err""",
     "squeue": """
-if [ -e $STATE/alive ]; then echo RUNNING; exit; fi
+if [ -e $STATE/alive ]; then [ -e $STATE/cancelled ] && echo COMPLETING || echo RUNNING; exit; fi
 echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1""",
     "scontrol": "echo $@ >> $STATE/requeue; cp $STATE/requeue $STATE/requeued",
     "scancel": "touch $STATE/cancelled; kill -TERM $(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' $LOCK)",
@@ -86,7 +86,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STATE", str(state))
     monkeypatch.setenv("LOCK", str(tmp_path / "run/LOCK"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(slurm_module, "POLL_SEC", 0.1)
+    monkeypatch.setattr(follow, "POLL_SEC", 0.1)
     return state
 
 
@@ -110,7 +110,7 @@ def test_submitit_follows_its_job_through_a_preemption(
     assert "took over" not in said
     assert "train: step 30/30" in said
     assert (slurm / "requeued").read_text().split() == ["requeue", "41"]
-    assert json.loads((run_dir / "job.json").read_text()) == {"job_id": "41"}
+    assert json.loads((run_dir / "job.json").read_text())["job_id"] == "41"
     text = (run_dir / "slurm/41_submission.sh").read_text()
     for option in ("--requeue", "--mem=4000M", "--time=60", "--signal=USR2@90", "--kill-on-bad-exit=1"):
         assert option in text
@@ -121,7 +121,6 @@ def test_submitit_follows_its_job_through_a_preemption(
 def test_submitit_finds_a_job_that_outlived_its_caller_and_cancels_it_on_ctrl_c(
     slurm: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm_module, "GRACE_SEC", 0.1)
     folder, index = write_corpus(tmp_path)
     run_dir = tmp_path / "run"
     config = tiny_config(steps=100_000)
@@ -140,15 +139,15 @@ def test_submitit_finds_a_job_that_outlived_its_caller_and_cancels_it_on_ctrl_c(
     assert "SLURM job 41 goes on; run the same command to follow it" in capfd.readouterr().err
     assert not (slurm / "cancelled").exists()
 
-    real, pressed = slurm_module._print_new, []
+    real, pressed = follow.Follower._print_new, []
 
-    def press_once(log: Path, offset: int) -> int:
+    def press_once(follower: follow.Follower) -> None:
         if not pressed:
             pressed.append(True)
             os.kill(os.getpid(), signal.SIGINT)
-        return real(log, offset)
+        real(follower)
 
-    monkeypatch.setattr(slurm_module, "_print_new", press_once)
+    monkeypatch.setattr(follow.Follower, "_print_new", press_once)
     with pytest.raises(SystemExit) as left:
         run(config, **where)
     assert left.value.code == 75

@@ -107,7 +107,7 @@ def refuse(reason: str) -> NoReturn:
     (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no SLURM here: {reason}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def project(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the workflow, its profiles, a config of a tiny run and twelve pieces of music."""
     folder = tmp_path_factory.mktemp("project")

@@ -15,7 +15,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/names.sh"
 nodes=(n1 n2)
-cpus=2 memory_mb=8000  # per node; more than the machine has is allowed (config_overrides)
+cpus=4 memory_mb=8000 gpus=2  # per node; more than the machine has is allowed (config_overrides)
 
 die() { echo "tests/slurm/start.sh: $*" >&2; exit 1; }
 cannot() { echo "$*" >&2; exit 3; }  # this machine is not one that it can run on
@@ -114,15 +114,27 @@ KillWait=5
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/filetxt
 JobCompLoc=$home/log/jobcomp.txt
+# A job in the partition urgent pushes one of debug out, which is told by its own signal and queued again.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SlurmctldParameters=preempt_send_user_signal
+GresTypes=gpu
 CONF
     for node in "${nodes[@]}"; do
       host=$node
       [ "$net" != plain ] || host=$(hostname -s)
       echo "NodeName=$node NodeHostname=$host NodeAddr=$(address "$node") Port=$((port + 10 + ${node#n}))" \
-        "CPUs=$cpus RealMemory=$memory_mb"
+        "CPUs=$cpus RealMemory=$memory_mb Gres=gpu:$gpus"
     done
-    echo "PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE"
+    echo "PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE PriorityTier=1 GraceTime=20"
+    echo "PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF"
+    echo "PartitionName=closed Nodes=ALL State=DOWN"  # jobs wait in it for ever
+    echo "PartitionName=gpu Nodes=n2 MaxTime=04:00:00 PriorityTier=1 GraceTime=20"
   } >"$SLURM_CONF"
+  # Pretend GPUs: SLURM counts and binds device files, and asks nothing of them.
+  mkdir -p "$home/dev"
+  for ((number = 0; number < gpus; number++)); do mknod "$home/dev/gpu$number" c 1 3; done
+  echo "Name=gpu File=$home/dev/gpu[0-$((gpus - 1))]" >"$home/conf/gres.conf"
 }
 
 write_env() {

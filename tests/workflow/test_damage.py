@@ -6,6 +6,7 @@ how often (default 20).
 
 import os
 import random
+import re
 import resource
 import shlex
 import shutil
@@ -174,6 +175,30 @@ def test_a_disk_that_takes_no_more_is_one_line(
     assert read_results(project.folder) == undisturbed
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("size=20k", r"results/plan/mine/\S+: the disk is full; free space"),
+        ("ro", "results/plan: Read-only file system"),
+    ],
+)
+def test_a_plan_that_cannot_be_written_is_one_line(project: Project, options: str, message: str) -> None:
+    disk = project.folder / "results"
+    shutil.rmtree(disk)
+    disk.mkdir()
+    if os.system(f"mount -t tmpfs -o {options} tmpfs {shlex.quote(str(disk))} 2>/dev/null"):
+        pytest.skip("this machine lets nobody mount")
+    try:
+        outcome = project.snakemake("--dry-run", "tokens")
+        assert re.match(f"Error: {message}", outcome.error_line)
+        assert outcome.returncode == 1
+        assert not list(disk.rglob("*.tmp"))
+    finally:
+        os.system(f"umount {shlex.quote(str(disk))}")
+    assert project.dry_run("tokens").counts == {"resample": 1, "manifest": 1, "tokenize": 1, "index": 1}
+
+
 def test_a_second_snakemake_starts_nothing(project: Project) -> None:
     locks = project.folder / ".snakemake/locks"
     locks.mkdir(parents=True, exist_ok=True)
@@ -181,6 +206,7 @@ def test_a_second_snakemake_starts_nothing(project: Project) -> None:
     outcome = project.snakemake("--profile", "local", "tokens")
     assert outcome.returncode == 1
     assert outcome.jobs == []
-    assert "plan: another snakemake works here (or was killed: `snakemake --unlock`)" in outcome.text
+    assert "Error: another snakemake works in this folder, or was killed: `snakemake --unlock`" in outcome.text
+    assert "LockException" not in outcome.text
     assert project.snakemake("--profile", "local", "--unlock").returncode == 0
     assert project.dry_run("tokens").counts == {"resample": 1, "manifest": 1, "tokenize": 1, "index": 1}

@@ -2,15 +2,20 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from small_project import make_project
+from small_project import ROOT, Project, make_project
 from thousand_tracks import Thousand
 
+DOT_NODE = r'^\s*(\d+)\[label = "(\w+)"'
+DOT_EDGE = r"^\s*(\d+) -> (\d+)"
+SVG_NODE = r'class="node">\s*<title>(\d+)</title>.*?<text [^>]*>(\w+)</text>'
+SVG_EDGE = r"<title>(\d+)&#45;&gt;(\d+)</title>"
 SCRIPT = "from musicgen_core.util.log import progress\nfor _ in progress(range(3), 'plan: reading'): pass\n"
 
 
@@ -34,6 +39,21 @@ def test_snakemake_makes_a_report_with_captions(tmp_path: Path, codec: Path, end
         text = made.read_text()
     for words in ("it holds players", "Every figure measured on held-out music", "curves, figures on held-out music"):
         assert words in text, words
+
+
+def read_graph(text: str, node: str, edge: str) -> set[tuple[str, str]]:
+    """Names of rules, before and after each arrow."""
+    names = dict(re.findall(node, text, re.MULTILINE | re.DOTALL))
+    return {(names[before], names[after]) for before, after in re.findall(edge, text, re.MULTILINE)}
+
+
+def test_the_drawn_graph_is_that_of_the_rules(project: Project) -> None:
+    """`make dag` draws docs/dag.svg, which the README shows."""
+    shown = project.snakemake("--rulegraph", "dot").text
+    edges = read_graph(shown, DOT_NODE, DOT_EDGE)
+    assert len(edges) > 15, shown
+    assert read_graph((ROOT / "docs/dag.svg").read_text(), SVG_NODE, SVG_EDGE) == edges, "run: make dag"
+    assert "docs/dag.svg" in (ROOT / "README.md").read_text()
 
 
 def test_progress_is_plain_lines_out_of_a_terminal() -> None:

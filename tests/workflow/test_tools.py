@@ -155,6 +155,25 @@ def test_verify_names_damage_and_what_to_run(
     shutil.copy2(tmp_path / "kept", path)
 
 
+@pytest.mark.parametrize("pattern", ["buckets/0*.txt", "locations/0*.json", "metadata.jsonl"])
+def test_verify_names_an_altered_plan(tools: Tools, pattern: str) -> None:
+    path = sorted((tools.folder / "results/plan/mine").glob(pattern))[0]
+    stat, text = path.stat(), path.read_text()
+    key = re.search(r"[0-9a-f]{32}", text)
+    assert key
+    path.write_text(text.replace(key[0], "0" * 32))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    lines = starting(tools.musicgen("verify", status=1), "results/plan/")
+    assert lines, "nothing was said"
+    remedies = {line.split("; run: ")[1].split(" && ")[0] for line in lines}
+    for remedy in remedies:
+        assert subprocess.run(remedy, shell=True, cwd=tools.folder).returncode == 0
+    tools.dry_run("tokens")
+    assert path.read_text() == text
+    assert tools.musicgen("verify")[-1].endswith("0 fault(s)")
+    assert tools.run("tokens").jobs == [], "it was made anew with the same content"
+
+
 def test_a_stage_refuses_a_shard_that_was_altered(tools: Tools, tmp_path: Path) -> None:
     """Snakemake sees a newer file and would take it for a new result."""
     path = sorted((tools.folder / "results/audio/mine").glob("*.tar"))[0]

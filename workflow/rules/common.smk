@@ -3,9 +3,6 @@
 import contextlib
 import io
 import os
-import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from musicgen_core.config.load import parse_config, to_json
 from musicgen_core.flow.resolve import read_flow, resolve
 from musicgen_core.stages import STAGES
 from musicgen_core.util.log import say
+from musicgen_core.util.one_line import one_line
 
 # `musicgen` is found beside the Python that runs Snakemake, also where the environment is not activated.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -30,29 +28,6 @@ def read_arguments():
         return None
 
 
-def require_slurm(args) -> None:
-    """Refuse to start jobs on a cluster that is not there."""
-    if args.executor != "slurm" or args.dryrun:
-        return
-    remedy = "run this where sbatch works, or use --profile local"
-    if shutil.which("sbatch") is None:
-        raise ValueError(f"no SLURM here: there is no command sbatch; {remedy}")
-    asked = subprocess.run(["sinfo", "--noheader"], capture_output=True, text=True)
-    if asked.returncode != 0:
-        said = asked.stderr.strip().splitlines()[-1:]
-        raise ValueError(f"no SLURM here: {said[0] if said else 'sinfo fails'}; {remedy}")
-
-
-def say_what_failed(snakemake_logs: list[str]) -> None:
-    """After a failure, repeat each failed job's own last line: Snakemake's account of it is long."""
-    text = "\n".join(Path(path).read_text(encoding="utf-8", errors="replace") for path in snakemake_logs)
-    for name in dict.fromkeys(re.findall(r"^ +log: (.+) \(check log file", text, re.MULTILINE)):
-        path = Path(name)
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
-        lines = [line for line in lines if line.strip()]
-        say(f"failed: {lines[-1] if lines else 'no output'}  ({name})")
-
-
 try:
     if workflow.is_main_process:
         arguments = read_arguments()
@@ -63,8 +38,7 @@ try:
         FLOW = read_flow(parse_config(config))
 except (ValueError, OSError) as error:
     # one line for the user: a WorkflowError would add this file's own lines to it
-    named = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
-    raise SystemExit(f"Error: {named}") from None
+    raise SystemExit(f"Error: {one_line(error)}") from None
 
 PLAN = FLOW.plan
 RUNS = FLOW.runs

@@ -43,8 +43,9 @@ rule train_run:
         account="",
     shell:
         "musicgen train --config {params.config:q} --manifests {params.manifests:q} --indexes {input.indexes:q} "
-        "{params.audio:q} --run-dir {params.run_dir:q} --upkeep {params.upkeep:q} --continue-from={params.continues:q} --extend-from={params.extends:q} "
-        "--init-from={params.starts:q} --init-digest={params.start_digest:q} --launcher {resources.launcher} --nodes {resources.nodes} "
+        "{params.audio:q} --run-dir {params.run_dir:q} --upkeep {params.upkeep:q} --continue-from={params.continues:q} "
+        "--extend-from={params.extends:q} --init-from={params.starts:q} --init-digest={params.start_digest:q} "
+        "--launcher {resources.launcher} --nodes {resources.nodes} "
         "--processes-per-node {resources.processes_per_node} --gpus-per-node {resources.gpus_per_node} "
         "--cpus-per-process {resources.cpus_per_process} --memory-mb {resources.memory_mb} "
         "--runtime-min {resources.runtime_min} --partition={resources.partition:q} --account={resources.account:q} "

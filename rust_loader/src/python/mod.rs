@@ -2,6 +2,7 @@
 
 mod audio;
 mod batches;
+mod folders;
 mod pattern;
 mod tokens;
 
@@ -132,6 +133,7 @@ fn _rust_loader(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(tokens::write_token_index, m)?)?;
     m.add_function(wrap_pyfunction!(panic_for_tests, m)?)?;
     m.add_function(wrap_pyfunction!(batches::write_track_list, m)?)?;
+    m.add_class::<folders::FolderList>()?;
     m.add_class::<tokens::TokenShards>()?;
     m.add_class::<batches::TrackList>()?;
     m.add_class::<batches::TokenSampler>()

@@ -1,9 +1,14 @@
-"""The walk over a folder, and what is remembered of its files."""
+"""The walk over a folder, what changed there, and what is remembered of its files."""
 
 import os
 from pathlib import Path
 
-from musicgen_core.data.scan import StatCache, walk
+from musicgen_core.data.scan import StatCache
+from musicgen_core.native import FolderList, FoundFile
+
+
+def walk(folder: Path, skip: Path | None = None) -> list[FoundFile]:
+    return FolderList(folder, skip).files()
 
 
 def test_walk_leaves_out_hidden_files_and_ends_in_loops(tmp_path: Path) -> None:

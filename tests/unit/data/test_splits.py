@@ -1,13 +1,20 @@
 """Splits and buckets are pure functions of (group, salt)."""
 
+from collections.abc import Collection
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from musicgen_core.data import splits as module
 from musicgen_core.data.records import Music
-from musicgen_core.data.splits import assign_splits, find_bucket, find_group, hash_unit
+from musicgen_core.data.splits import find_bucket, find_group, hash_unit, place_group
 
 groups = st.sets(st.text(min_size=1, max_size=8), min_size=3, max_size=60)
+
+
+def assign_splits(names: Collection[str], salt: str, valid: float, evaluate: float) -> dict[str, str]:
+    return module.assign_splits(names, salt, valid, evaluate).by_group
 
 
 def place(group: str, salt: str) -> str:
@@ -115,3 +122,14 @@ def test_frozen_values() -> None:
         "c": "valid",
         "b": "train",
     }
+
+
+@given(groups, st.data(), st.text(max_size=3))
+def test_while_some_are_spare_each_group_is_placed_by_itself(names: set[str], data: st.DataObject, salt: str) -> None:
+    splits, spare = module.assign_splits(names, salt, 0.2, 0.2)
+    assert (spare > 0) == (splits == {group: place_group(group, salt, 0.2, 0.2) for group in names})
+    gone = data.draw(st.sets(st.sampled_from(sorted(names)), max_size=max(spare - 1, 0)))
+    if spare:
+        after = module.assign_splits(names - gone, salt, 0.2, 0.2)
+        assert after.by_group == {group: place_group(group, salt, 0.2, 0.2) for group in names - gone}
+        assert after.spare >= spare - len(gone)

@@ -99,6 +99,17 @@ def test_the_card_says_whose_music_it_is(run_dir: Path, manifests: list[Path]) -
     assert all(len(line) <= 160 for line in card.splitlines())
 
 
+def test_the_card_says_what_the_weights_were_before(run_dir: Path, manifests: list[Path]) -> None:
+    start = {"source": "facebook/musicgen-small", "revision": "c" * 40, "digest": "d" * 32, "license": "CC-BY-NC-4.0"}
+    write_json(run_dir / "config.json", {**asdict(TRAINED), "versions": {}, "digests": {}, "init_from": start})
+    run_export(run_dir, manifests)
+    card = (run_dir / "export" / "README.md").read_text()
+    assert card.startswith("---\nlicense: cc-by-nc-4.0\n")
+    assert "from the weights of `facebook/musicgen-small` at revision `ccc" in card
+    assert "weights: CC-BY-NC-4.0; these weights inherit it" in card
+    assert load_export(run_dir / "export")[1]["init_from"] == start
+
+
 @pytest.mark.parametrize("pattern", [DelayPatternConfig(), UnrollPatternConfig(kind="unroll", delays=(0, 0, 2, 2))])
 def test_a_pattern_that_transformers_does_not_know_is_said_in_one_line(
     pattern: PatternConfig, run_dir: Path, manifests: list[Path], capsys: pytest.CaptureFixture[str]

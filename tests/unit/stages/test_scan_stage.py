@@ -88,6 +88,18 @@ def test_of_two_copies_the_one_with_words_is_used(music: Path) -> None:
     assert metadata(music)["piece 01.wav"]["caption"] == "a tone, number 1"
 
 
+def test_of_two_copies_the_one_with_a_row_in_the_table_is_used(music: Path) -> None:
+    shutil.copy(music / "piece 01.wav", music / "a copy.wav")
+    (music / "captions.csv").write_text("file,description,genre\npiece 01.wav,words,jazz\nnobody.wav,x,y\n")
+    plan(music, captions="captions.csv")
+    lines = inventory(music)
+    assert lines["a copy.wav"]["reason"] == "duplicate"
+    assert metadata(music)["piece 01.wav"]["caption"] == "words"
+    notes = read_jsonl(music.parent / "results/plan/mine/notes.jsonl")
+    assert [note["path"] for note in notes].count("captions.csv") == 1
+    assert not [note for note in notes if note["path"] == "a copy.wav"], "a rejected file needs no words"
+
+
 def test_words_come_in_the_declared_order(music: Path) -> None:
     (music / "captions.csv").write_text("file,genre,license\npiece 00.wav,Jazz,CC-BY-4.0\nnobody.wav,pop,x\n")
     (music / "piece 00.json").write_text('{"genre": "rock", "bpm": "99", "artist": "A"}')
@@ -135,7 +147,7 @@ def test_nothing_is_written_when_nothing_changed(music: Path) -> None:
         os.utime(path)
     assert plan(music) == first
     changed = {Path(p).name for p, t in snapshot(music.parent / "results").items() if before.get(p) != t}
-    assert changed == {"cache.jsonl", "snapshot.json"}
+    assert changed == {"cache.jsonl", "files.list", "snapshot.json"}
 
 
 def test_an_unchanged_corpus_is_not_looked_at_track_by_track(

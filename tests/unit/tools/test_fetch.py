@@ -1,16 +1,18 @@
 import fnmatch
 import json
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
 
-from musicgen_core.config.load import parse_config
+from musicgen_core.config.load import parse_config, resolve_runs
 from musicgen_core.config.root import RootConfig
+from musicgen_core.config.start import InitFromConfig, digest_source, find_source
 from musicgen_core.config.store import resolve_asset
 from musicgen_core.tools import fetch
 
-CODEC_REVISION, T5_REVISION = "a" * 40, "b" * 40
+CODEC_REVISION, T5_REVISION, MUSICGEN_REVISION = "a" * 40, "b" * 40, "c" * 40
 ENCODEC = {"model_type": "encodec", "sampling_rate": 32_000, "upsampling_ratios": [8, 5, 4, 4], "codebook_size": 2048}
 HUB = {
     ("facebook/encodec_32khz", CODEC_REVISION): {
@@ -19,6 +21,12 @@ HUB = {
         "model.safetensors": "weights",
         "pytorch_model.bin": "a pickle",
         "onnx/config.json": "{}",
+    },
+    ("facebook/musicgen-small", MUSICGEN_REVISION): {
+        "README.md": "---\nlicense: cc-by-nc-4.0\n---\n",
+        "config.json": '{"model_type": "musicgen"}',
+        "model.safetensors": "a whole model",
+        "state_dict.bin": "a pickle",
     },
     ("google-t5/t5-base", T5_REVISION): {"README.md": "---\nlicense: apache-2.0\n---\n", "config.json": "{}"},
 }
@@ -79,6 +87,28 @@ def test_codec_and_the_conditioners_of_runs(hub: FakeHub, tmp_path: Path) -> Non
     entry = lock["assets"][f"facebook/encodec_32khz@{CODEC_REVISION}"]
     assert entry["license"] == "cc-by-nc-4.0"
     assert all(len(digest) == 32 for digest in entry["files"].values())
+
+
+def test_weights_that_a_run_starts_from(hub: FakeHub, tmp_path: Path) -> None:
+    start = {"path": "facebook/musicgen-small", "revision": MUSICGEN_REVISION}
+    raw: dict[str, Any] = {
+        "corpora": {"mine": {"path": "music"}},
+        "runs": {"base": {}, "tuned": {"training": {"init_from": start}}},
+    }
+    with pytest.raises(ValueError, match=r"Set training\.init_from\.accept_noncommercial: true to accept"):
+        fetch.run(parse_config(raw))
+    start["accept_noncommercial"] = True  # type: ignore[assignment]
+    init = resolve_runs(parse_config(raw))["tuned"].training.init_from
+    assert init is not None
+    with pytest.raises(FileNotFoundError, match=r"facebook/musicgen-small@cccccccc is not in .*run `musicgen fetch`"):
+        digest_source(init)
+    fetch.run(parse_config(raw))
+    folder = find_source(init)
+    assert {path.name for path in folder.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    digest = digest_source(init)
+    hub.calls.clear()
+    assert digest_source(InitFromConfig(path=str(folder))) == digest, "by content, wherever it lies"
+    assert hub.calls == []
 
 
 def test_second_call_downloads_nothing(hub: FakeHub) -> None:

@@ -33,11 +33,11 @@ def test_flops_are_the_formula_at_the_shapes_seen() -> None:
     expected = count_flops(model, 2, 14, length).training
     objective.train()
     with torch.no_grad():
-        objective(sequence_BKS, codes_BKT, torch.ones(2, 10, dtype=torch.bool), prepared)
+        objective(sequence_BKS, codes_BKT, torch.ones(2, 10, dtype=torch.bool), prepared, torch.ones(4))
         assert meter.take_flops() == expected
         assert meter.take_flops() == 0
         objective.eval()
-        objective(sequence_BKS, codes_BKT, torch.ones(2, 10, dtype=torch.bool), prepared)
+        objective(sequence_BKS, codes_BKT, torch.ones(2, 10, dtype=torch.bool), prepared, torch.ones(4))
     assert meter.take_flops() == 0, "validation is no training"
     assert meter.take_memory_mib() > 10
 

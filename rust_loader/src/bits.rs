@@ -39,6 +39,10 @@ impl<'a> Bits<'a> {
         value
     }
 
+    pub fn is_past_end(&self) -> bool {
+        self.at > 8 * self.data.len()
+    }
+
     #[inline(always)]
     pub fn flag(&mut self) -> bool {
         self.read(1) == 1
@@ -51,7 +55,7 @@ mod tests {
 
     #[test]
     fn bits_come_in_order_and_zeros_after_them() {
-        let data: Vec<u8> = (0..23).map(|i| i * 37 + 5).collect();
+        let data: Vec<u8> = (0..23u8).map(|i| i.wrapping_mul(37).wrapping_add(5)).collect();
         let text: String = data.iter().map(|byte| format!("{byte:08b}")).collect::<String>() + &"0".repeat(64);
         let mut bits = Bits::new(&data, 3);
         for count in (0..=32).chain([1; 40]) {

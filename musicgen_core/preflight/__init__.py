@@ -1,0 +1,1 @@
+"""Checks of a run before a long training: one file, one check. Above train and eval, below the tools."""
