@@ -66,7 +66,7 @@ def counts_per_sec(seconds: float) -> float:
     return count / (time.perf_counter() - started)
 
 
-def pace_beside(work: Callable[[], None], rounds: int, seconds: float = 0.5) -> float:
+def pace_beside(work: Callable[[], object], rounds: int, seconds: float = 0.5) -> float:
     """Pace of counting while another thread repeats `work`, in parts of its pace alone."""
     ratios = []
     for _ in range(rounds):
@@ -94,14 +94,14 @@ def main() -> None:
     found: dict[str, dict[str, float]] = {"speedup_of_two_threads": {}, "pace_of_python_beside": {}}
     with tempfile.TemporaryDirectory() as folder:
         paths = write_tracks(Path(folder))
-        wav_CN = native.decode(paths["wav"]).wav_CN
+        wav_CN, _ = native.decode(paths["wav"])
         for name, path in paths.items():
             found["speedup_of_two_threads"][name] = speedup(path, starts, arguments.rounds)
-        beside: dict[str, Callable[[], None]] = {
+        beside: dict[str, Callable[[], object]] = {
             f"read_segment {name}": lambda path=path: read(path, 0) for name, path in paths.items()
         }
-        beside["decode mp3"] = lambda: native.decode(paths["mp3"]) and None
-        beside["resample"] = lambda: native.resample(wav_CN, RATE_HZ, TARGET_HZ) is None
+        beside["decode mp3"] = lambda: native.decode(paths["mp3"])
+        beside["resample"] = lambda: native.resample(wav_CN, RATE_HZ, TARGET_HZ)
         for name, work in beside.items():
             found["pace_of_python_beside"][name] = pace_beside(work, arguments.rounds)
     for claim, row in found.items():

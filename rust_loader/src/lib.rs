@@ -1,7 +1,8 @@
 //! Files, threads and memory of musicgen_core's data path. Everything in `python` is a thin binding; the rest knows
-//! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet), `mpeg` -> `mpeg_layer3` -> `decode`; `segments` ->
-//! `pcm_segment`, `mpeg`, `seek_index` -> `packets`, `opus_segment`; `filter` -> `resample` -> `audio_segment`;
-//! `measure`; `folder_list`; `pattern`; `shard_index` -> `shard_read`; `track_list`, `sampler` -> `draw` -> `batch`; `kernels`.
+//! nothing of Python. A reader's way in: `stream` (one audio file, packet by packet), `mpeg` -> `mpeg_layer3` ->
+//! `decode`; `segments` -> `pcm_segment`, `mpeg`, `flac_frame`, `seek_index` -> `packets`, `opus_segment`; `filter` ->
+//! `resample` -> `audio_segment`; `measure`; `folder_list`; `pattern`; `shard_index` -> `shard_read`; `track_list`,
+//! `sampler` -> `draw` -> `batch`; `kernels`.
 
 pub mod adts_frames;
 pub mod audio_segment;

@@ -2,7 +2,7 @@
 //!
 //! Its samples are Symphonia's to the bit, zeros' signs aside, on all streams that both can read right, and it refuses
 //! what Symphonia refuses; tests/layer3.rs compares them. It is there because it is faster (docs/decisions/0007), and
-//! because it scales and orders the lines of mixed blocks, which Symphonia 0.6.1 does not.
+//! because it keeps all lines of mixed blocks, which Symphonia 0.6.1 does not.
 
 use crate::bits::Bits;
 use crate::mpeg_bands::Bands;
