@@ -155,7 +155,16 @@ def test_verify_names_damage_and_what_to_run(
     shutil.copy2(tmp_path / "kept", path)
 
 
-@pytest.mark.parametrize("pattern", ["buckets/0*.txt", "locations/0*.json", "metadata.jsonl"])
+def test_altered_words_of_the_plan_are_written_anew(tools: Tools) -> None:
+    """Their ctime tells, whatever their time stamp says."""
+    path = tools.folder / "results/plan/mine/metadata.jsonl"
+    text = path.read_text()
+    flip(path)
+    assert tools.musicgen("verify")[-1].endswith("0 fault(s)")
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("pattern", ["buckets/0*.txt", "locations/0*.json"])
 def test_verify_names_an_altered_plan(tools: Tools, pattern: str) -> None:
     path = sorted((tools.folder / "results/plan/mine").glob(pattern))[0]
     stat, text = path.stat(), path.read_text()
