@@ -45,9 +45,7 @@ pub fn decode_wanted(
         }
         let sought = match source {
             Source::File(path) if !from_start => read_by_seeking(path, wanted, interrupt)?,
-            Source::Part { .. } if !from_start => {
-                read_by_stamps(&mut Stream::open(source, false)?, wanted, interrupt)?
-            }
+            Source::Part { .. } if !from_start => read_by_stamps(&mut Stream::open(source, false)?, wanted, interrupt)?,
             _ => None,
         };
         let audio = match sought {
