@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from musicgen_core.config.condition import ChromaConditionConfig
+from musicgen_core.config.condition import ChromaConditionConfig, ClapConditionConfig
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.model import LutConditionerConfig
 from musicgen_core.config.pattern import resolve_pattern
@@ -209,14 +209,22 @@ def _count_heads(run: RunConfig, codec: CodecSpec) -> int:
     return codec.num_codebooks * codec.card * run.model.shape[0]
 
 
+NUM_CHROMA, CLAP_WIDTH = 12, 512
+"""Widths of what a melody, and CLAP's released models (arXiv 2211.06687), are projected from."""
+
+
 def _conditioners(run: RunConfig) -> list[tuple[int, int]]:
     """(width, rows of the learned table) of each condition."""
     found = [(T5_WIDTH, 0)]
     if isinstance(run.conditioner, LutConditionerConfig):
         found = [(run.conditioner.dim, run.conditioner.num_bins)]
     for condition in run.model.conditions.values():
-        assert not isinstance(condition, ChromaConditionConfig)  # a melody is not trained on: config/load.py refuses it
-        found.append((condition.dim, condition.num_bins))
+        if isinstance(condition, ChromaConditionConfig):
+            found.append((NUM_CHROMA, 0))
+        elif isinstance(condition, ClapConditionConfig):
+            found.append((CLAP_WIDTH, 0))
+        else:
+            found.append((condition.dim, condition.num_bins))
     return found
 
 
@@ -234,7 +242,9 @@ def _lengths(run: RunConfig, codec: CodecSpec) -> tuple[int, int]:
     frames = max(1, round(run.training.segment_sec * codec.frame_rate_hz))
     pattern = build_pattern(resolve_pattern(run.model.pattern, codec), codec.num_codebooks, frames)
     prefix = _longest_condition(run) if run.conditioner.fusion == "prepend" else 0
-    prefix += sum(condition.fusion == "prepend" for condition in run.model.conditions.values())
+    for condition in run.model.conditions.values():
+        if condition.fusion == "prepend":
+            prefix += condition.num_frames if isinstance(condition, ChromaConditionConfig) else 1
     return pattern.num_valid_steps + prefix, frames
 
 
