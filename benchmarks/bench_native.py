@@ -15,6 +15,7 @@ from pathlib import Path
 
 import julius
 import numpy as np
+import record
 import soundfile
 import torch
 
@@ -55,7 +56,7 @@ def write_tracks(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def bench_segments(rounds: int) -> None:
+def bench_segments(rounds: int) -> dict[str, float]:
     starts = np.random.default_rng(1).integers(0, RATE_HZ * (TRACK_SEC - SEGMENT_SEC), rounds)
     count = RATE_HZ * SEGMENT_SEC
 
@@ -70,14 +71,17 @@ def bench_segments(rounds: int) -> None:
         return julius.resample_frac(wav_CN, RATE_HZ, TARGET_HZ).mean(0, keepdim=True)  # AudioCraft's order
 
     print(f"random {SEGMENT_SEC} s segment, 44.1 kHz stereo -> 32 kHz mono, ms: ours, soundfile + julius, ratio")
+    ratios = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, path in write_tracks(Path(folder)).items():
             own = median_ms(lambda i, path=path: ours(path, i), rounds)
             other = median_ms(lambda i, path=path: theirs(path, i), rounds)
+            ratios[name] = other / own
             print(f"  {name:5} {own:8.2f} {other:8.2f} {other / own:6.1f}x")
+    return ratios
 
 
-def bench_interleave(rounds: int) -> None:
+def bench_interleave(rounds: int) -> float:
     codes_BKT = np.random.default_rng(2).integers(0, 2048, (32, 4, 1500))
     delays, steps = [0, 1, 2, 3], 1501
     codes_u16 = codes_BKT.astype(np.uint16)
@@ -95,15 +99,18 @@ def bench_interleave(rounds: int) -> None:
     other = median_ms(theirs, rounds)
     print("delay pattern, 32 x 4 x 1500 codes, ms: ours (uint16), torch gather (int64), ratio")
     print(f"        {own:8.3f} {other:8.3f} {other / own:6.1f}x")
+    return other / own
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    record.add_flag(parser)
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    bench_segments(rounds)
-    bench_interleave(rounds)
+    segments, interleave = bench_segments(arguments.rounds), bench_interleave(arguments.rounds)
+    figures = {"soundfile_julius_over_ours": segments, "torch_gather_over_interleave": interleave}
+    record.write(arguments, "native", {**figures, "rounds": arguments.rounds})
 
 
 if __name__ == "__main__":
