@@ -67,12 +67,12 @@ impl Drop for Loan {
 fn take(params: &AudioCodecParameters) -> Option<Box<dyn AudioDecoder>> {
     let header = params.extra_data.as_ref().filter(|_| params.codec == CODEC_ID_VORBIS)?;
     let mut resting = RESTING.try_lock().ok()?;
-    let fits = |decoder: &Box<dyn AudioDecoder>| {
+    let fits = |decoder: &dyn AudioDecoder| {
         let other = decoder.codec_params();
         other.extra_data.as_ref() == Some(header)
             && other.sample_rate == params.sample_rate
             && other.channels == params.channels
     };
-    let at = resting.iter().rposition(fits)?;
+    let at = resting.iter().rposition(|decoder| fits(decoder.as_ref()))?;
     Some(resting.remove(at))
 }

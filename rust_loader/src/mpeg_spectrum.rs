@@ -99,7 +99,7 @@ fn read_quads(bits: &mut Bits<'_>, end: usize, granule: &Granule, mut at: usize,
             let there = (value >> (3 - i) & 1) as u32;
             let sign = (rest >> 63) as u32 & there;
             rest <<= there;
-            f32::from_bits(there * 1f32.to_bits() | sign << 31)
+            f32::from_bits((there * 1f32.to_bits()) | (sign << 31))
         });
         lines[at..at + 4].copy_from_slice(&quad);
         bits.at += (length + value.count_ones()) as usize;

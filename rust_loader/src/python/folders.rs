@@ -40,16 +40,16 @@ impl FolderList {
         self.inner.starting(prefix.as_bytes()).iter().map(convert).collect()
     }
 
-    fn digest(&self, py: Python<'_>) -> String {
-        hash::hex(&py.detach(|| self.inner.digest()))
+    fn digest(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(hash::hex(&detached(py, |_| Ok(self.inner.digest()))?))
     }
 
     fn write(&self, py: Python<'_>, out: PathBuf) -> PyResult<()> {
-        Ok(py.detach(|| self.inner.write(&out))?)
+        detached(py, |_| self.inner.write(&out))
     }
 
     fn changes_since(&self, py: Python<'_>, former: PathBuf) -> PyResult<Vec<(Option<Found>, Option<Found>)>> {
-        let changes = py.detach(|| self.inner.changes_since(&former))?;
+        let changes = detached(py, |_| self.inner.changes_since(&former))?;
         Ok(changes.iter().map(|(before, now)| (before.as_ref().map(convert), now.as_ref().map(convert))).collect())
     }
 }
