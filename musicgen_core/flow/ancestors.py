@@ -10,7 +10,8 @@ from typing import Any
 
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.root import RootConfig, RunConfig
-from musicgen_core.config.start import InitFromConfig, digest_source, find_source, list_weights
+from musicgen_core.config.source import digest_source, find_source, list_weights
+from musicgen_core.config.start import InitFromConfig
 from musicgen_core.data.plan import Plan
 from musicgen_core.flow.signature import sign
 from musicgen_core.util.atomic import write_json_if_changed

@@ -8,7 +8,8 @@ import pytest
 
 from musicgen_core.config.load import parse_config, resolve_runs
 from musicgen_core.config.root import RootConfig
-from musicgen_core.config.start import InitFromConfig, digest_source, find_source
+from musicgen_core.config.source import digest_source, find_source
+from musicgen_core.config.start import InitFromConfig
 from musicgen_core.config.store import resolve_asset
 from musicgen_core.tools import fetch
 

@@ -16,7 +16,8 @@ from musicgen_core.config.codec_channels import with_channels
 from musicgen_core.config.codec_spec import read_codec_folder, shipped_codec_folder
 from musicgen_core.config.model import LutConditionerConfig, T5ConditionerConfig
 from musicgen_core.config.root import TrainStageConfig
-from musicgen_core.config.start import InitFromConfig, digest_source
+from musicgen_core.config.source import digest_source
+from musicgen_core.config.start import InitFromConfig
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import LanguageModel, build_model
 from musicgen_core.lm.weights import CODEC_NAME, write_export
