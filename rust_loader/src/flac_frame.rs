@@ -3,6 +3,7 @@
 
 use crate::bits::Bits;
 
+const PEEKED_BITS: u32 = 57; // of which `Bits::peek` is sure
 const MAX_CHANNELS: usize = 8;
 const MAX_ORDER: usize = 32;
 /// Samples of 25 to 32 bits are left to Symphonia: a float does not hold them.
@@ -233,20 +234,55 @@ fn read_residual(bits: &mut Bits<'_>, order: usize, samples: &mut [i32]) -> Opti
     Some(())
 }
 
+/// Two codes in one look where they fit: the look, not the arithmetic, is what a code waits for.
 fn read_rice(bits: &mut Bits<'_>, parameter: u32, samples: &mut [i32]) -> Option<()> {
-    let longest = 56 - parameter; // zeros, a one and the parameter's bits come in one look
-    for sample in samples {
+    let mut pairs = samples.chunks_exact_mut(2);
+    for pair in &mut pairs {
         let word = bits.peek();
         let zeros = word.leading_zeros();
-        let folded = if zeros <= longest {
-            bits.at += (zeros + 1 + parameter) as usize;
-            zeros << parameter | ((word << (zeros + 1)) >> 1 >> (63 - parameter)) as u32
+        let first = zeros + 1 + parameter;
+        if first > PEEKED_BITS {
+            pair[0] = read_one_rice(bits, parameter)?;
+            pair[1] = read_one_rice(bits, parameter)?;
+            continue;
+        }
+        let (folded, rest) = split_rice(word, zeros, parameter);
+        pair[0] = unfold(folded);
+        let zeros = rest.leading_zeros();
+        let both = first + zeros + 1 + parameter;
+        if both <= PEEKED_BITS {
+            pair[1] = unfold(split_rice(rest, zeros, parameter).0);
+            bits.at += both as usize;
         } else {
-            read_long_rice(bits, parameter)?
-        };
-        *sample = (folded >> 1) as i32 ^ -((folded & 1) as i32);
+            bits.at += first as usize;
+            pair[1] = read_one_rice(bits, parameter)?;
+        }
+    }
+    for sample in pairs.into_remainder() {
+        *sample = read_one_rice(bits, parameter)?;
     }
     Some(())
+}
+
+fn read_one_rice(bits: &mut Bits<'_>, parameter: u32) -> Option<i32> {
+    let word = bits.peek();
+    let zeros = word.leading_zeros();
+    if zeros + 1 + parameter > PEEKED_BITS {
+        return read_long_rice(bits, parameter).map(unfold);
+    }
+    bits.at += (zeros + 1 + parameter) as usize;
+    Some(unfold(split_rice(word, zeros, parameter).0))
+}
+
+/// The code at the head of `word`, which begins with so many zeros, and what follows it. The code has fewer than 64 bits.
+#[inline(always)]
+fn split_rice(word: u64, zeros: u32, parameter: u32) -> (u32, u64) {
+    let low = word << (zeros + 1);
+    (zeros << parameter | (low >> 1 >> (63 - parameter)) as u32, low << parameter)
+}
+
+fn unfold(folded: u32) -> i32 {
+    (folded >> 1) as i32 ^ -((folded & 1) as i32)
 }
 
 #[cold]
