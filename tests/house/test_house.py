@@ -120,3 +120,10 @@ def test_no_stray_marks() -> None:
     for path in _tracked("*.py", "*.rs", "*.cc", "*.smk"):
         if path != Path(__file__):
             assert not re.search(r"NotImplementedError|\bTODO\b|\bFIXME\b", path.read_text()), path
+
+
+def test_one_run_can_hold_all_test_files() -> None:
+    # pytest imports a test file outside a package by its bare name: two of one name stop the whole run, not a part of it
+    loose = [path.name for path in _tracked("tests/**/*.py") if not (path.parent / "__init__.py").exists()]
+    twice = sorted({name for name in loose if loose.count(name) > 1} - {"conftest.py"})
+    assert twice == [], f"rename one of each: {twice}"
