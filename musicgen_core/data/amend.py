@@ -29,9 +29,11 @@ from musicgen_core.data.plan import CorpusPlan
 from musicgen_core.data.plan_files import add_durations, encode_line, remove_bucket, set_aside, write_bucket
 from musicgen_core.data.records import InventoryRecord, TrackRecord
 from musicgen_core.data.scan import CACHE_VERSION, StatCache
-from musicgen_core.data.snapshot import FILES, Snapshot
+from musicgen_core.data.snapshot import FILES, Snapshot, digest_tables
 from musicgen_core.data.sorted_lines import SortedLines
+from musicgen_core.data.table_edits import FORMER, find_edits
 from musicgen_core.native import FolderList, FoundFile
+from musicgen_core.util.atomic import write_text
 from musicgen_core.util.digest import digest_file
 
 SMALL_PART = 10
@@ -83,8 +85,8 @@ def amend(
     """Amend the plan in `folder`, which must be as `former` knows it, to the files of now.
 
     Returns the plan, and the snapshot's `spare` and `aside`. None where a scan of all files is needed, which then
-    writes all files of the plan: many changes, a table of captions whose rows may fit other files now, copies of other
-    files, a split that may run short.
+    writes all files of the plan: many changes, rows of a table of captions that came, went, or may fit other files now,
+    copies of other files, a split that may run short.
     """
     try:
         if digest_file(folder / FILES) != former.files:
@@ -114,15 +116,19 @@ def _amend(
     read_audio(Path(corpus.path), there, cache, name)
     if len(find_lasting(there, cache)) < len(there):
         raise NeedsScan
+    rows: dict[str, dict[str, Any]] | None = None
+    table: str | None = None
     if list_tables(corpus):
         _insist_on_same_facts(corpus, changes, cache)
-        affected, there = {}, []
+        rows, table = _find_rows(corpus, folder, former)
+        affected = {path: _find_file(path, found) for path in rows}
+        there = sorted(file for file in affected.values() if file is not None)
     inventory = SortedLines(folder / "inventory.jsonl", lambda line: str(line["path"]))
     tracks = SortedLines(folder / "metadata.jsonl", lambda line: str(line["track"]))
     before = {path: InventoryRecord.from_dict(line) for path in affected if (line := inventory.find(path)) is not None}
     screened = [record for file in there if (record := screen(file, cache, data)) is not None]
     _insist_on_own_keys([*before.values(), *screened], affected, former, tracks)
-    records, placed = _place(corpus, data, screened, there, found, cache)
+    records, placed = _place(corpus, data, screened, there, found, cache, rows)
     edits = _compare(before, records, placed, tracks)
     spare = former.spare - len(edits.tracks_left)
     if edits.tracks and spare < 1:
@@ -130,6 +136,8 @@ def _amend(
     inventory.splice(edits.inventory)
     tracks.splice(edits.tracks)
     cache.save(set(cache.entries))
+    if table is not None:
+        write_text(folder / FORMER, table)
     plan = _count(former.plan, edits, _write_buckets(folder, former.plan.buckets, edits))
     if edits.tracks:
         plan = replace(plan, metadata_digest=digest_file(folder / "metadata.jsonl"))
@@ -143,12 +151,13 @@ def _place(
     there: list[FoundFile],
     found: FolderList,
     cache: PatchedCache,
+    rows: dict[str, dict[str, Any]] | None,
 ) -> tuple[list[InventoryRecord], dict[str, TrackRecord]]:
-    """The records of the affected files, and the tracks of those that are used, by path."""
+    """The records of the affected files, and the tracks of those that are used, by path. `rows`: of the table."""
     if not there:
         return [], {}
     near = {file.path: file for one in there for file in found.starting(one.stem + ".")}
-    captions = Captions(corpus, near.values(), cache)
+    captions = Captions(corpus, near.values(), cache, rows)
     records, music = gather(reject_duplicates(screened, captions, cache), captions, cache)
     placed = {r.path: place_track(corpus, data, r, music[r.path]) for r in records if r.status == "used"}
     return [placed[r.path][0] if r.path in placed else r for r in records], {
@@ -182,6 +191,24 @@ def _insist_on_same_facts(corpus: CorpusConfig, changes: Changes, cache: Patched
         former = cache.lines.find(path)
         if now.size > 0 and (former is None or former[4] != cache.facts(path)):
             raise NeedsScan
+
+
+def _find_rows(corpus: CorpusConfig, folder: Path, former: Snapshot) -> tuple[dict[str, dict[str, Any]], str | None]:
+    """The rows of the table that changed, by the path of their file, and the table's text where it changed."""
+    if digest_tables(corpus) == former.tables:
+        return {}, None
+    tables = list_tables(corpus)
+    found = find_edits(folder, Path(corpus.path) / tables[0], bool(former.aside)) if len(tables) == 1 else None
+    if found is None:
+        raise NeedsScan
+    return found
+
+
+def _find_file(path: str, found: FolderList) -> FoundFile:
+    for file in found.starting(path):
+        if file.path == path:
+            return file
+    raise NeedsScan
 
 
 def _insist_on_own_keys(

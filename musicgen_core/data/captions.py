@@ -39,15 +39,24 @@ def list_tables(corpus: CorpusConfig) -> tuple[str, ...]:
 class Captions:
     """All sources of one corpus. Sidecars are parsed once and remembered in the cache."""
 
-    def __init__(self, corpus: CorpusConfig, found: Iterable[FoundFile], cache: StatCache) -> None:
-        """Read the tables. Raises ValueError that names a table which is missing or unreadable."""
+    def __init__(
+        self,
+        corpus: CorpusConfig,
+        found: Iterable[FoundFile],
+        cache: StatCache,
+        rows: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
+        """Read the tables. Raises ValueError that names a table which is missing or unreadable.
+
+        With `rows`, audio path -> normalised fields of the only table, as `match` would find them, it is not read.
+        """
         self.folder = Path(corpus.path)
         self.license = corpus.license
         self.sources = list_sources(corpus)
         self.cache = cache
         self.sidecars = {f.path: f for f in found if f.suffix in (".json", ".txt")}
-        self.tables = {s: read_table(self.folder / s) for s in list_tables(corpus)}
-        self.rows: dict[str, dict[str, dict[str, Any]]] = {}
+        self.tables = {s: read_table(self.folder / s) for s in list_tables(corpus)} if rows is None else {}
+        self.rows = dict.fromkeys(list_tables(corpus), rows) if rows is not None else {}
 
     def match(self, paths: Iterable[str]) -> list[Note]:
         """Match the tables' rows with the audio files; returns the rows that do not fit. A later match starts anew."""
@@ -76,7 +85,7 @@ class Captions:
         return music if music.license else replace(music, license=self.license)
 
     def _read(self, source: str, path: str, tags: dict[str, str]) -> dict[str, Any]:
-        if source in self.tables:
+        if source not in PER_TRACK_SOURCES:
             return self.rows[source].get(path, {})
         if source == "tags":
             return read_music(tags)

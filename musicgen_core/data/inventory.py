@@ -17,6 +17,7 @@ from musicgen_core.data.captions import Captions, Note
 from musicgen_core.data.placement import place_tracks
 from musicgen_core.data.records import InventoryRecord, Music, TrackRecord
 from musicgen_core.data.scan import StatCache
+from musicgen_core.data.table import Table
 from musicgen_core.native import FolderList, FoundFile
 from musicgen_core.util.log import progress
 
@@ -56,6 +57,9 @@ class Inventory:
 
     spare: int
     """Of `placement.place_tracks`."""
+
+    tables: list[Table]
+    """The tables of captions, matched."""
 
 
 def find_files(name: str, corpus: CorpusConfig, skip: Path | None = None) -> FolderList:
@@ -99,6 +103,7 @@ def take_inventory(
         notes=notes,
         complete=len(lasting) == len(found),
         spare=spare,
+        tables=list(captions.tables.values()),
     )
 
 

@@ -23,7 +23,10 @@ class Snapshot:
     """snapshot.json."""
 
     settings: str
-    """Digest of the config, of the scan's version, and of the times of tables."""
+    """Digest of the config and of the scan's version."""
+
+    tables: str
+    """Digest of the sizes and times of the tables of captions, which may lie outside the corpus."""
 
     files: str
     """Digest of every file's path, size, mtime and ctime: of files.list."""
@@ -43,11 +46,12 @@ class Snapshot:
 
 
 def digest_settings(corpus: CorpusConfig, data: DataConfig, version: int) -> str:
-    """Digest of all that a corpus's plan depends on, but for its files."""
-    lines = [digest_json({**asdict(corpus), **asdict(data), "version": version})]
-    for source in list_tables(corpus):  # a table may lie outside the corpus
-        lines.append(_stat(Path(corpus.path) / source))
-    return digest_lines(lines)
+    """Digest of all that a corpus's plan depends on, but for its files and its tables."""
+    return digest_json({**asdict(corpus), **asdict(data), "version": version})
+
+
+def digest_tables(corpus: CorpusConfig) -> str:
+    return digest_lines([_stat(Path(corpus.path) / source) for source in list_tables(corpus)])
 
 
 def digest_written(folder: Path, names: Iterable[str]) -> str:

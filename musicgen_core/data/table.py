@@ -27,6 +27,12 @@ class Table:
     problems: list[tuple[int, str]] = field(default_factory=list)
     """(line number, what is wrong with it)."""
 
+    text: str = ""
+    """As it was read."""
+
+    lines: dict[str, int] = field(default_factory=dict)
+    """Audio path -> number of the line that the last match gave it."""
+
     def match(self, paths: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Find the row of each audio path: by relative path, else by name, else by name without its ending.
 
@@ -34,6 +40,7 @@ class Table:
         """
         paths = list(paths)
         found: dict[str, dict[str, Any]] = {}
+        self.lines = {}
         lookups = [_unique(paths, key) for key in (_whole, _name, _stem)]
         for written, (line, music) in self.rows.items():
             candidates = (lookup.get(key(written)) for lookup, key in zip(lookups, (_whole, _name, _stem), strict=True))
@@ -44,6 +51,7 @@ class Table:
                 self.problems.append((line, f"{written!r} matches {path!r}, which has a row already"))
             else:
                 found[path] = music
+                self.lines[path] = line
         return found
 
 
@@ -56,14 +64,45 @@ def read_table(path: Path) -> Table:
     if path.suffix.lower() not in (".csv", ".tsv", ".jsonl"):
         raise ValueError(f"captions: {path.name!r} is neither json, txt or tags nor a table (.csv, .tsv, .jsonl)")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        table.text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ValueError(f"{path}: no such table; correct `captions`") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    for line, row in _read_jsonl(table, text) if path.suffix.lower() == ".jsonl" else _read_csv(path, text):
+    for line, row in _read_jsonl(table) if path.suffix.lower() == ".jsonl" else _read_csv(path, table.text):
         _add_row(table, line, row)
     return table
+
+
+def split_lines(path: Path, text: str) -> list[str]:
+    """The lines of a table, with their ends."""
+    return text.splitlines(keepends=True) if path.suffix.lower() != ".jsonl" else text.split("\n")
+
+
+def has_a_line_per_row(table: Table) -> bool:
+    """Whether no cell of a table reaches over the end of its line."""
+    if table.path.suffix.lower() == ".jsonl":
+        return True
+    lines = split_lines(table.path, table.text)
+    return sum(1 for _ in csv.reader(lines, delimiter=_delimiter(table.path))) == len(lines)
+
+
+def read_row(path: Path, header: str, line: str) -> tuple[str, dict[str, Any]] | None:
+    """File as written and normalised fields of one line of a table; None unless it is one sound row, and whole."""
+    table = Table(path, text=line)
+    if path.suffix.lower() == ".jsonl":
+        rows = [row for _, row in _read_jsonl(table)]
+    else:
+        try:
+            rows = list(csv.DictReader([header, line], delimiter=_delimiter(path), strict=True))
+        except csv.Error:
+            return None
+    for row in rows:
+        _add_row(table, 1, row)
+    if len(rows) != 1 or table.problems:
+        return None
+    ((written, (_, music)),) = table.rows.items()
+    return written, music
 
 
 def _add_row(table: Table, line: int, row: dict[str, Any]) -> None:
@@ -84,7 +123,7 @@ def _add_row(table: Table, line: int, row: dict[str, Any]) -> None:
 
 
 def _read_csv(path: Path, text: str) -> Iterable[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(text.splitlines(keepends=True), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    reader = csv.DictReader(split_lines(path, text), delimiter=_delimiter(path))
     try:
         for row in reader:
             yield reader.line_num, row
@@ -92,8 +131,12 @@ def _read_csv(path: Path, text: str) -> Iterable[tuple[int, dict[str, Any]]]:
         raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
 
 
-def _read_jsonl(table: Table, text: str) -> Iterable[tuple[int, dict[str, Any]]]:
-    for line, piece in enumerate(text.split("\n"), 1):
+def _delimiter(path: Path) -> str:
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
+def _read_jsonl(table: Table) -> Iterable[tuple[int, dict[str, Any]]]:
+    for line, piece in enumerate(split_lines(table.path, table.text), 1):
         if not piece.strip():
             continue
         try:

@@ -15,7 +15,16 @@ from musicgen_core.util.receipt import ENDING
 LEFTOVER = re.compile(r"^\..+\.(\d+)\.(tmp|old)$")
 """What `util/atomic.py` writes to before it renames; it stays when a process is killed."""
 
-CORPUS_FILES = ("inventory.jsonl", "metadata.jsonl", "notes.jsonl", "cache.jsonl", "files.list", "snapshot.json")
+CORPUS_FILES = (
+    "inventory.jsonl",
+    "metadata.jsonl",
+    "notes.jsonl",
+    "cache.jsonl",
+    "files.list",
+    "table.former",
+    "table.rows",
+    "snapshot.json",
+)
 
 
 @dataclass(frozen=True, order=True)

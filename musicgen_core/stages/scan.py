@@ -27,7 +27,16 @@ from musicgen_core.data.plan_files import (
     write_bucket,
     write_lines,
 )
-from musicgen_core.data.snapshot import FILES, Snapshot, digest_settings, digest_written, read_snapshot, write_snapshot
+from musicgen_core.data.snapshot import (
+    FILES,
+    Snapshot,
+    digest_settings,
+    digest_tables,
+    digest_written,
+    read_snapshot,
+    write_snapshot,
+)
+from musicgen_core.data.table_edits import FORMER, ROWS, keep_table
 from musicgen_core.native import FolderList
 from musicgen_core.stages import STAGES
 from musicgen_core.util.atomic import write_text_if_changed
@@ -35,7 +44,7 @@ from musicgen_core.util.digest import digest_json, digest_lines
 from musicgen_core.util.log import say
 
 SHOWN_NOTES = 3
-WRITTEN = ("inventory.jsonl", "notes.jsonl", "metadata.jsonl")
+WRITTEN = ("inventory.jsonl", "notes.jsonl", "metadata.jsonl", FORMER, ROWS)
 
 
 def run(config: ScanStageConfig, *, results: Path) -> Plan:
@@ -63,10 +72,11 @@ def _plan_corpus(name: str, corpus: CorpusConfig, config: ScanStageConfig, resul
     folder = results / "plan" / name
     found = find_files(name, corpus, skip=results)
     files, settings = found.digest(), digest_settings(corpus, config.data, STAGES["scan"].version)
+    tables = digest_tables(corpus)  # before they are read
     former = read_snapshot(folder)
     if former is not None and (former.settings != settings or former.written != digest_written(folder, WRITTEN)):
         former = None
-    if former is not None and former.files == files:
+    if former is not None and (former.files, former.tables) == (files, tables):
         for line in former.lines:
             say(line)
         return former.plan
@@ -77,7 +87,14 @@ def _plan_corpus(name: str, corpus: CorpusConfig, config: ScanStageConfig, resul
         found.write(folder / FILES)
         written = digest_written(folder, WRITTEN)
         snapshot = Snapshot(
-            settings=settings, files=files, written=written, plan=plan, lines=lines, spare=spare, aside=aside
+            settings=settings,
+            tables=tables,
+            files=files,
+            written=written,
+            plan=plan,
+            lines=lines,
+            spare=spare,
+            aside=aside,
         )
         write_snapshot(folder, snapshot)
     for line in lines:
@@ -91,6 +108,7 @@ def _plan_anew(
     """Scan all files and write the plan. Without a number of spare tracks the plan is not to be relied on next time."""
     inventory = take_inventory(name, corpus, config.data, folder / "cache.jsonl", found.files())
     plan = _write(folder, inventory)
+    keep_table(folder, inventory.tables)
     return plan, inventory.spare if inventory.complete else None, set_aside({}, set(), inventory.files)
 
 

@@ -1,11 +1,16 @@
 # SLURM around the jobs: is it there, can it start them, what did a dead snakemake leave, what became of the failed ones.
+import functools
+import json
 import logging
 import re
 import shutil
 import signal
 import subprocess
 
+from snakemake.jobs import Job
+
 from musicgen_core.flow import workers
+from musicgen_core.flow.finished import is_finished
 from musicgen_core.flow.resolve import is_locked
 from musicgen_core.flow.slurm_jobs import check_jobs, check_memory_of_jobs, check_orphans, explain_failed_jobs
 from musicgen_core.util.process import list_descendants
@@ -57,6 +62,21 @@ def hand_on_sigterm() -> None:
                 os.kill(pid, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, leave)
+
+
+def spare_finished(cleanup):
+    """Of a group of which a job failed, Snakemake removes all outputs. What its receipt calls whole stays."""
+
+    @functools.wraps(cleanup)
+    async def clean(job, skip_outputs):
+        if job.group and is_finished(job.rule.name, json.loads(job.params.config), job.output):
+            skip_outputs = {*skip_outputs, *job.output}
+        await cleanup(job, skip_outputs)
+
+    return clean
+
+
+Job.cleanup = spare_finished(getattr(Job.cleanup, "__wrapped__", Job.cleanup))
 
 
 def one_line_for_a_lock(record: logging.LogRecord) -> bool:

@@ -1,0 +1,174 @@
+"""Edits of a table of captions: what is amended equals, byte for byte, what a scan of all files writes."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_amend import NUM_TRACKS, assert_equals_a_scan, corpus, make_clip, plan, refuse
+
+from musicgen_core.data.table import read_row
+from musicgen_core.stages import scan as stage
+
+__all__ = ["corpus"]
+
+HEADER = "file,description,artist,license"
+TABLES = ("captions.csv", "json", "tags")
+
+
+def write_table(music: Path, rows: list[str], ends: str = "\n") -> None:
+    (music / "captions.csv").write_text(ends.join([HEADER, *rows, ""]), newline="")
+
+
+def first_rows() -> list[str]:
+    return [f"{number:02d}.wav,row {number},artist {number // 2},CC0-1.0" for number in range(2, NUM_TRACKS)]
+
+
+@pytest.fixture
+def project(corpus: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A corpus whose words stand in a table; two of its files are copies."""
+    shutil.copytree(corpus, tmp_path / "music")
+    write_table(tmp_path / "music", [*first_rows(), "nowhere.wav,nobody,,"])
+    plan(tmp_path / "music", tmp_path / "results", TABLES)
+    return tmp_path / "music", tmp_path / "results"
+
+
+ROW = "07.wav,row 7,artist 3,CC0-1.0"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (ROW, "07.wav,other words,artist 3,CC0-1.0"),
+        (ROW, '07.wav,"other, and more, words",artist 3,CC0-1.0'),
+        (ROW, "07.wav,row 7,somebody else,CC0-1.0"),
+        (ROW, "07.wav,row 7,artist 3,none"),
+        (ROW, "07.wav"),
+        (f"{ROW}\n08.wav,row 8,", '07.wav,,,\n"08.wav","row 8",'),  # the second means the same
+        ("05.wav,row 5,", "05.wav,five,"),  # its sidecar is broken
+    ],
+    ids=["caption", "commas", "artist", "licence", "emptied", "two", "broken sidecar"],
+)
+def test_a_row_that_was_edited_is_amended(
+    project: tuple[Path, Path], old: str, new: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    music, results = project
+    text = (music / "captions.csv").read_text()
+    assert old in text
+    (music / "captions.csv").write_text(text.replace(old, new))
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "take_inventory", refuse)
+        planned = plan(music, results, TABLES)
+        assert_again = plan(music, results, TABLES)
+    assert planned == assert_again
+    assert_equals_a_scan(music, results, planned, TABLES)
+    (music / "captions.csv").write_text(text)
+    assert_equals_a_scan(music, results, plan(music, results, TABLES), TABLES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("file,description", "file,title"),
+        (ROW, f"{ROW}\n99.wav,new,,"),
+        (f"{ROW}\n", ""),
+        (ROW, "7.wav,row 7,artist 3,CC0-1.0"),
+        (ROW, "07.wav,row, 7, artist 3,CC0-1.0"),
+        (ROW, '07.wav,"row 7\n99",artist 3,CC0-1.0'),
+        (ROW, '07.wav,"row 7,artist 3,CC0-1.0'),
+        ("nowhere.wav", "nowhere2.wav"),
+        ("03.wav,row 3", "03.wav,"),  # one of two copies
+    ],
+    ids=["header", "added", "removed", "renamed", "cells", "two lines", "open quote", "unmatched", "copy"],
+)
+def test_an_edit_that_reaches_further_is_left_to_a_scan(project: tuple[Path, Path], old: str, new: str) -> None:
+    music, results = project
+    text = (music / "captions.csv").read_text()
+    assert old in text
+    (music / "captions.csv").write_text(text.replace(old, new, 1))
+    assert_equals_a_scan(music, results, plan(music, results, TABLES), TABLES)
+    (music / "captions.csv").write_text(text)
+    assert_equals_a_scan(music, results, plan(music, results, TABLES), TABLES)
+
+
+def test_a_table_outside_the_corpus_and_rows_by_name_or_stem(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without copies among the music a row may name its file in any way."""
+    music, results, captions = tmp_path / "music", tmp_path / "results", ("../captions.jsonl", "json")
+    music.mkdir()
+    for number in range(20):
+        make_clip(music / f"{number % 2}/{number:02d}.wav", number)
+
+    def write(words: str) -> None:
+        rows = [
+            {"file": f"{n:02d}" + ".wav" * (n % 3 == 0), "description": words if n == 7 else "x"} for n in range(20)
+        ]
+        text = "\n".join(
+            json.dumps({**row, "artist": f"artist {n}", "license": "CC0-1.0"}) for n, row in enumerate(rows)
+        )
+        (tmp_path / "captions.jsonl").write_text(text)
+
+    write("one")
+    plan(music, results, captions)
+    write("two")
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "take_inventory", refuse)
+        planned = plan(music, results, captions)
+    assert_equals_a_scan(music, results, planned, captions)
+    assert '"caption": "two"' in (results / "plan/mine/metadata.jsonl").read_text()
+
+
+words = st.text(st.sampled_from('ab ,"\n\u2028'), max_size=4)
+cells = st.tuples(st.integers(0, NUM_TRACKS + 1), st.integers(0, 3), words, st.booleans())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(cells, min_size=1, max_size=2), min_size=1, max_size=4), st.sampled_from(["\n", "\r\n"]))
+def test_over_any_history_of_a_table_an_amended_plan_is_that_of_a_scan(
+    corpus: Path, history: list[list[tuple[int, int, str, bool]]], ends: str
+) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        music, results, rows = Path(scratch) / "music", Path(scratch) / "results", first_rows()
+        shutil.copytree(corpus, music)
+        write_table(music, rows, ends)
+        plan(music, results, TABLES)
+        for step in history:
+            for line, column, word, quoted in step:
+                if line >= len(rows):
+                    rows.append("x/new.wav,new,artist 3,CC0-1.0")
+                    continue
+                row = rows[line].split(",")
+                row[min(column, len(row) - 1)] = '"' + word.replace('"', '""') + '"' if quoted else word
+                rows[line] = ",".join(row)
+            write_table(music, rows, ends)
+            try:
+                planned = plan(music, results, TABLES)
+            except ValueError:  # the table as a whole cannot be read: then nor can a scan of all files
+                with pytest.raises(ValueError, match=r"captions\.csv"):
+                    plan(music, results.with_name("anew"), TABLES)
+                return
+            assert_equals_a_scan(music, results, planned, TABLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "row"),
+    [
+        ("t.csv", "a.wav,words,x\n", ("a.wav", {"description": "words", "artist": "x"})),
+        ("t.csv", "a.wav\n", ("a.wav", {})),
+        ("t.csv", "\n", None),
+        ("t.csv", "a.wav,b,c,d,e\n", None),
+        ("t.csv", 'a.wav,"b\n', None),
+        ("t.csv", 'a.wav,b"c,"d\n', None),
+        ("t.tsv", "a.wav\twords\tx\n", None),  # its header has no tabs: one cell
+        ("t.jsonl", '{"file": "a.wav", "artist": "x"}', ("a.wav", {"artist": "x"})),
+        ("t.jsonl", "[]", None),
+        ("t.jsonl", "", None),
+    ],
+)
+def test_one_line_is_read_as_the_whole_table_is(name: str, line: str, row: object) -> None:
+    found = read_row(Path(name), HEADER + "\n", line)
+    assert found == row if row is None else found is not None and (found[0], {**found[1]}) == row

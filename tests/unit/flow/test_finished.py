@@ -1,0 +1,65 @@
+"""Which outputs outlive the failure of the SLURM job that they were made in."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from musicgen_core import native
+from musicgen_core.flow.finished import is_finished
+from musicgen_core.stages import STAGES
+from musicgen_core.util.receipt import receipt_path, write_receipt
+
+CONFIG = {"chunk_sec": 30.0}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Path, Path]:
+    """A prepared bucket and its tokens, each with its receipt."""
+    audio, tokens = tmp_path / "audio.tar", tmp_path / "tokens.tar"
+    audio.write_bytes(b"audio" * 50)
+    tokens.write_bytes(b"codes" * 50)
+    write_receipt(audio, "resample", STAGES["resample"].version, {}, {}, 1.0)
+    digest = native.hash_file(audio)
+    write_receipt(tokens, "tokenize", STAGES["tokenize"].version, CONFIG, {str(audio): digest}, 1.0)
+    return audio, tokens
+
+
+def test_a_whole_output_is_finished(made: tuple[Path, Path]) -> None:
+    assert is_finished("tokenize", CONFIG, [str(made[1])])
+    os.utime(made[1], (1, 1))  # as Snakemake touches outputs
+    assert is_finished("tokenize", CONFIG, [str(made[1])])
+    assert not is_finished("tokenize", CONFIG, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda audio, tokens: tokens.unlink(),
+        lambda audio, tokens: receipt_path(tokens).unlink(),
+        lambda audio, tokens: tokens.write_bytes(b"codes" * 49),
+        lambda audio, tokens: tokens.write_bytes(b"codec" * 50),
+        lambda audio, tokens: audio.write_bytes(b"audio" * 49),
+        lambda audio, tokens: audio.unlink(),
+        lambda audio, tokens: _replace(audio),
+    ],
+    ids=["gone", "no receipt", "cut", "altered", "input cut", "input gone", "input made anew"],
+)
+def test_anything_else_is_not(made: tuple[Path, Path], change: Callable[[Path, Path], object]) -> None:
+    change(*made)
+    assert not is_finished("tokenize", CONFIG, [str(made[1])])
+
+
+def _replace(audio: Path) -> None:
+    audio.write_bytes(b"other" * 50)
+    write_receipt(audio, "resample", STAGES["resample"].version, {}, {}, 1.0)
+
+
+def test_another_stage_version_or_config_is_not(made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_finished("tokenize", {"chunk_sec": 20.0}, [str(made[1])])
+    assert not is_finished("resample", CONFIG, [str(made[1])])
+    assert not is_finished("tokenize", CONFIG, [str(made[1]), str(made[0])])
+    raised = STAGES["tokenize"]._replace(version=STAGES["tokenize"].version + 1)
+    monkeypatch.setitem(STAGES, "tokenize", raised)
+    assert not is_finished("tokenize", CONFIG, [str(made[1])])
