@@ -3,8 +3,10 @@
 The corpus is a folder of tiny files, no two alike; what a scan would have read of them is put into the scan's cache, so
 that the plan believes in tracks of three minutes and opens none; one is a real wav, to be touched. Measured are dry
 runs: the first plan, then with nothing changed, one track touched, one added; `--built`: the same when all results are
-there. Prints wall-clock and CPU seconds (user and system, all threads) and the peak memory of the process, and first a
-dry run of a few tracks: what Snakemake itself costs here in this run.
+there. `--table`: the words stand in a table of captions, of which a row is edited. `--other-buckets 128 2048`: the same
+corpus in other numbers of buckets, as first seen and with nothing changed. Prints wall-clock and CPU seconds (user and
+system, all threads) and the peak memory of the process, and first a dry run of a few tracks: what Snakemake itself
+costs here in this run.
 """
 
 from __future__ import annotations
@@ -68,14 +70,29 @@ def make_wav(path: Path, value: int) -> None:
         out.writeframes(value.to_bytes(2, "little") * 24000)
 
 
-def make_project(folder: Path, num_tracks: int, num_buckets: int) -> None:
+def make_project(folder: Path, num_tracks: int, num_buckets: int, table: bool = False) -> None:
     shutil.copytree(ROOT / "workflow", folder / "workflow")
     make_corpus(folder / "music", num_tracks, folder / "results/plan/big/cache.jsonl")
+    if table:
+        write_table(folder, num_tracks, "")
+    write_config(folder, num_buckets, ["captions.csv", "tags"] if table else ["tags"])
+
+
+def write_config(folder: Path, num_buckets: int, captions: list[str]) -> None:
     config = {
-        "corpora": {"big": {"path": "music", "captions": "tags", "num_buckets": num_buckets}},
+        "corpora": {"big": {"path": "music", "captions": captions, "num_buckets": num_buckets}},
         "runs": {"base": {}},
     }
     (folder / "config.yaml").write_text(json.dumps(config))
+
+
+def write_table(folder: Path, num_tracks: int, more: str) -> None:
+    """Write a row per file; `more` words stand in one of them."""
+    with open(folder / "music/captions.csv", "w") as out:
+        out.write("file,description,genre\n")
+        for number in range(num_tracks):
+            words = f"words about number {number}, by somebody{more if number == num_tracks // 2 else ''}"
+            out.write(f'{number // PER_FOLDER:04d}/{number:07d}.flac,"{words}",jazz\n')
 
 
 def snakemake(folder: Path, *arguments: str) -> tuple[float, float, float, str]:
@@ -115,8 +132,11 @@ def measure(what: str, folder: Path, rows: list[dict[str, Any]]) -> None:
     print(f"{what:<40} {seconds:7.1f} s wall {cpu:7.1f} s CPU {gib:6.2f} GiB {row['jobs']:>6} jobs", flush=True)
 
 
-def measure_changes(folder: Path, state: str, number: int, rows: list[dict[str, Any]]) -> None:
+def measure_changes(folder: Path, state: str, number: int, rows: list[dict[str, Any]], num_rows: int) -> None:
     measure(f"{state}, nothing changed", folder, rows)
+    if num_rows:
+        write_table(folder, num_rows, f" else, {number}")
+        measure(f"{state}, one row edited", folder, rows)
     os.utime(folder / "music/real.wav")
     measure(f"{state}, one touched", folder, rows)
     make_wav(folder / f"music/0000/added {number}.wav", number)
@@ -128,6 +148,8 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=100_000)
     parser.add_argument("--buckets", type=int, default=512)
     parser.add_argument("--built", action="store_true", help="measure with all results there too")
+    parser.add_argument("--table", action="store_true", help="words in a table of captions")
+    parser.add_argument("--other-buckets", type=int, nargs="*", default=[], help="numbers of buckets to compare with")
     parser.add_argument("--folder", type=Path, help="make the project here and keep it")
     record.add_flag(parser)
     arguments = parser.parse_args()
@@ -138,15 +160,20 @@ def main() -> None:
         make_project(small, 90, 3)
         snakemake(small, "--dry-run")  # compiles modules
         measure("90 tracks, 3 buckets", small, rows)
-        make_project(big, arguments.tracks, arguments.buckets)
+        make_project(big, arguments.tracks, arguments.buckets, arguments.table)
+        num_rows = arguments.tracks if arguments.table else 0
         print(f"{arguments.tracks:,} tracks, {arguments.buckets:,} buckets:")
         measure("first plan", big, rows)
-        measure_changes(big, "nothing built", 2, rows)
+        measure_changes(big, "nothing built", 2, rows, num_rows)
         if arguments.built:
             finish(big)
-            measure_changes(big, "all built", 3, rows)
+            measure_changes(big, "all built", 3, rows, num_rows)
+        for count in arguments.other_buckets:
+            write_config(big, count, ["captions.csv", "tags"] if arguments.table else ["tags"])
+            for state in ("as first seen", "nothing changed"):
+                measure(f"{count} buckets, {state}", big, rows)
     figures = {"tracks": arguments.tracks, "buckets": arguments.buckets, "dry_runs": rows}
-    record.write(arguments, f"plan-{arguments.tracks}", figures)
+    record.write(arguments, f"plan{'-table' if arguments.table else ''}-{arguments.tracks}", figures)
 
 
 if __name__ == "__main__":

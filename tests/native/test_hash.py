@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from musicgen_core import native
@@ -35,3 +39,26 @@ def test_many_files_in_order(tmp_path, num_threads):
     assert "70: No such file" in digests[70][1]
     assert digests[149] == (native.hash_bytes(bytes([149]) * 149), None)
     assert native.hash_files([]) == []
+
+
+PIPES = """
+import os, sys, threading
+from musicgen_core import native
+first, second = sys.argv[1:]
+
+def write_the_second_first():
+    for path in (second, first):  # opening a pipe waits for its reader
+        with open(path, "wb") as pipe:
+            pipe.write(b"music")
+
+threading.Thread(target=write_the_second_first, daemon=True).start()
+assert native.hash_files([first, second], 2) == [(native.hash_bytes(b"music"), None)] * 2
+"""
+
+
+def test_files_are_read_at_the_same_time(tmp_path):
+    """One after the other, the first pipe would be waited for while its writer waits for a reader of the second."""
+    paths = [str(tmp_path / name) for name in ("first", "second")]
+    for path in paths:
+        os.mkfifo(path)
+    subprocess.run([sys.executable, "-c", PIPES, *paths], check=True, timeout=120)

@@ -64,6 +64,9 @@ def hand_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
+KEPT = []  # jobs that were finished when others of their group failed
+
+
 def spare_finished(cleanup):
     """Of a group of which a job failed, Snakemake removes all outputs. What its receipt calls whole stays."""
 
@@ -71,6 +74,8 @@ def spare_finished(cleanup):
     async def clean(job, skip_outputs):
         if job.group and is_finished(job.rule.name, json.loads(job.params.config), job.output):
             skip_outputs = {*skip_outputs, *job.output}
+            KEPT.append(job)
+            say(f"kept: {job.output[0]}, which was finished before its SLURM job failed")
         await cleanup(job, skip_outputs)
 
     return clean
@@ -91,7 +96,10 @@ def one_line_for_a_lock(record: logging.LogRecord) -> bool:
 def say_what_failed(snakemake_logs: list[str]) -> None:
     """After a failure, repeat each failed job's own last line: Snakemake's account of it is long."""
     text = "\n".join(Path(path).read_text(encoding="utf-8", errors="replace") for path in snakemake_logs)
+    finished = {str(log) for job in KEPT for log in job.log}
     for name in dict.fromkeys(re.findall(r"^ +log: (.+) \(check log file", text, re.MULTILINE)):
+        if name in finished:
+            continue
         path = Path(name)
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
         lines = [line for line in lines if line.strip()]

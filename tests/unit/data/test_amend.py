@@ -183,17 +183,21 @@ def test_with_a_table_only_a_change_that_moves_no_row_is_amended(
     assert_equals_a_scan(music, results, plan(music, results, captions), captions)
 
 
-def test_only_files_that_changed_are_read(project: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_files_that_changed_are_read(
+    project: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     music, results = project
     read: list[str] = []
     hash_files = native.hash_files
     monkeypatch.setattr(native, "hash_files", lambda paths: read.extend(p.name for p in paths) or hash_files(paths))
     assert plan(music, results) == plan(music, results)
     assert read == []
+    capsys.readouterr()
     (music / "07.wav").touch()
     make_clip(music / "new.wav", 99)
     plan(music, results)
     assert sorted(read) == ["07.wav", "new.wav"]
+    assert "plan: reading new files of mine: 2 done in " in capsys.readouterr().err  # a bar in a terminal
     read.clear()
     for path in music.glob("0*.wav"):
         path.touch()
