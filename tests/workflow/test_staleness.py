@@ -83,7 +83,10 @@ def test_a_caption_runs_the_manifest_alone(built: Project) -> None:
 
 
 def test_a_track_added_runs_its_bucket(built: Project) -> None:
-    tars = {path: path.stat().st_mtime_ns for path in (built.folder / "results/audio/mine").glob("*.tar")}
+    files = [path for path in (built.folder / "results").rglob("*") if path.suffix in (".tar", ".jsonl")]
+    files = [path for path in files if "-of-" in path.name]
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+    assert len(before) >= 9
     make_tone(built.music / "new.wav", 1000)
     planned = built.dry_run("tokens")
     done = built.run("tokens")
@@ -91,7 +94,8 @@ def test_a_track_added_runs_its_bucket(built: Project) -> None:
     assert done.jobs == planned.jobs
     assert done.counts == only({bucket})
     assert done.buckets("resample") == done.buckets("tokenize") == {bucket}
-    assert {path.stem for path, time in tars.items() if path.stat().st_mtime_ns != time} <= {bucket}
+    others = {path: old for path, old in before.items() if bucket not in path.name}
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in others} == others, "untouched, byte for byte"
 
 
 def test_content_replaced_under_an_old_time_runs_its_buckets(built: Project) -> None:
