@@ -16,7 +16,7 @@ from musicgen_core.config import site
 from musicgen_core.config.batching import check_batch
 from musicgen_core.config.root import RunConfig
 from musicgen_core.util.log import say
-from musicgen_core.util.partition import Request, check_account, check_request, read_partitions
+from musicgen_core.util.partition import Request, check_account, check_accounting, check_request, read_partitions
 from musicgen_core.util.slurm import LIVING, ask, describe_job, find_memory_kill, list_own_jobs
 
 
@@ -62,6 +62,8 @@ def check_jobs(jobs: Iterable[Any], runs: dict[str, RunConfig]) -> None:
             checked.add(known)
             check_request(request, partitions)
             check_account(request)
+            if not training:
+                check_accounting(request)
 
 
 def check_memory_of_jobs(poll_sec: int) -> None:

@@ -174,3 +174,19 @@ def check_account(request: Request) -> None:
             f"{request.what}: no account {request.account} for this user; set {request.remedies['account']} to one of "
             f"{', '.join(accounts)}"
         )
+
+
+def check_accounting(request: Request) -> None:
+    """Raise ValueError where nobody can say which accounts there are.
+
+    For jobs that Snakemake submits: its executor plugin asks sacctmgr, then sshare, about the account, and waits for
+    ever when both fail (snakemake-executor-plugin-slurm 2.8.0, accounts.py: the error is lost in a thread).
+    """
+    if request.account is None:
+        return
+    known = ask("sacctmgr", "-n", "-s", "list", "user", getpass.getuser(), "format=account%256")
+    if not (known or "").strip() and ask("sshare", "-U", "--format", "Account%256", "--noheader") is None:
+        raise ValueError(
+            f"{request.what}: neither sacctmgr nor sshare can say whether there is an account {request.account}; unset "
+            f"{request.remedies['account']} where the cluster has no accounts, else try again when they answer"
+        )

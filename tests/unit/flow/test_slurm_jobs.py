@@ -98,6 +98,23 @@ def test_jobs_that_can_never_start(play, job: Job, message: str) -> None:
     assert str(error.value) == message
 
 
+def test_an_account_that_nobody_can_check_is_refused(play) -> None:
+    """Snakemake's plugin would wait for ever."""
+    play("sinfo", SINFO)
+    play("sacctmgr", "exit 1")
+    play("sshare", "exit 1")
+    job = Job("resample", {"slurm_account": "music"}, group=True)
+    with pytest.raises(ValueError, match=r"^resample: neither sacctmgr nor sshare can say .* account music; unset MUS"):
+        check_jobs([job], RUNS)
+    check_jobs([Job("train_run", {**TRAIN, "account": "music"}, is_local=True)], RUNS)
+    check_jobs([Job("resample", {}, group=True)], RUNS)
+    play("sshare", "true")  # as without accounting
+    check_jobs([job], RUNS)
+    play("sshare", "exit 1")
+    play("sacctmgr", "echo music")
+    check_jobs([job], RUNS)
+
+
 def test_orphans_of_this_folder_are_named(play, capsys: pytest.CaptureFixture[str]) -> None:
     here = os.getcwd()
     trains = f"11\\ttrain-a\\tmusicgen train base-1\\tRUNNING\\t{here}\\n"
