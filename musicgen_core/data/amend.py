@@ -31,9 +31,8 @@ from musicgen_core.data.records import InventoryRecord, TrackRecord
 from musicgen_core.data.scan import CACHE_VERSION, StatCache
 from musicgen_core.data.snapshot import FILES, Snapshot, digest_tables
 from musicgen_core.data.sorted_lines import SortedLines
-from musicgen_core.data.table_edits import FORMER, find_edits
+from musicgen_core.data.table_edits import TableEdits, find_edits
 from musicgen_core.native import FolderList, FoundFile
-from musicgen_core.util.atomic import write_text
 from musicgen_core.util.digest import digest_file
 
 SMALL_PART = 10
@@ -117,16 +116,19 @@ def _amend(
     if len(find_lasting(there, cache)) < len(there):
         raise NeedsScan
     rows: dict[str, dict[str, Any]] | None = None
-    table: str | None = None
+    table: TableEdits | None = None
     if list_tables(corpus):
-        _insist_on_same_facts(corpus, changes, cache)
-        rows, table = _find_rows(corpus, folder, former)
-        affected = {path: _find_file(path, found) for path in rows}
+        table = _find_table_edits(corpus, folder, former)
+        _insist_on_same_facts(corpus, changes, cache, table)
+        rows = table.rows if table else {}
+        affected = {path: _find_file(path, found) for path in rows} | dict.fromkeys(table.left if table else ())
         there = sorted(file for file in affected.values() if file is not None)
     inventory = SortedLines(folder / "inventory.jsonl", lambda line: str(line["path"]))
     tracks = SortedLines(folder / "metadata.jsonl", lambda line: str(line["track"]))
     before = {path: InventoryRecord.from_dict(line) for path in affected if (line := inventory.find(path)) is not None}
     screened = [record for file in there if (record := screen(file, cache, data)) is not None]
+    if table is not None and table.came - {record.path for record in screened if record.status == "used"}:
+        raise NeedsScan
     _insist_on_own_keys([*before.values(), *screened], affected, former, tracks)
     records, placed = _place(corpus, data, screened, there, found, cache, rows)
     edits = _compare(before, records, placed, tracks)
@@ -137,7 +139,7 @@ def _amend(
     tracks.splice(edits.tracks)
     cache.save(set(cache.entries))
     if table is not None:
-        write_text(folder / FORMER, table)
+        table.keep(folder)
     plan = _count(former.plan, edits, _write_buckets(folder, former.plan.buckets, edits))
     if edits.tracks:
         plan = replace(plan, metadata_digest=digest_file(folder / "metadata.jsonl"))
@@ -180,10 +182,20 @@ def _find_affected(corpus: CorpusConfig, changes: Changes, found: FolderList) ->
     return affected
 
 
-def _insist_on_same_facts(corpus: CorpusConfig, changes: Changes, cache: PatchedCache) -> None:
-    """With a table of captions, a row may fit another file as soon as one comes, goes, or changes its status."""
+def _insist_on_same_facts(
+    corpus: CorpusConfig, changes: Changes, cache: PatchedCache, table: TableEdits | None
+) -> None:
+    """With a table of captions, a row may fit another file as soon as one comes, goes, or changes its status: but for
+    files that come or go with a row of their own, where all rows name whole paths."""
+    came = {path for path, (before, now) in changes.items() if before is None and now and now.suffix in AUDIO_SUFFIXES}
+    left = {path for path, (_, now) in changes.items() if now is None}
+    if table is not None and (table.left - left or not came.issuperset(table.came)):
+        raise NeedsScan
+    own = (table.came & came) | (table.left & left) if table else set()
     for path, (before, now) in changes.items():
         suffix = _either((before, now)).suffix
+        if path in own:
+            continue
         if suffix in COMPANION_SUFFIXES and suffix.removeprefix(".") not in list_sources(corpus):
             continue
         if before is None or now is None or suffix not in AUDIO_SUFFIXES or (before.size > 0) != (now.size > 0):
@@ -193,15 +205,17 @@ def _insist_on_same_facts(corpus: CorpusConfig, changes: Changes, cache: Patched
             raise NeedsScan
 
 
-def _find_rows(corpus: CorpusConfig, folder: Path, former: Snapshot) -> tuple[dict[str, dict[str, Any]], str | None]:
-    """The rows of the table that changed, by the path of their file, and the table's text where it changed."""
+def _find_table_edits(corpus: CorpusConfig, folder: Path, former: Snapshot) -> TableEdits | None:
+    """What changed in the table; None where nothing did."""
     if digest_tables(corpus) == former.tables:
-        return {}, None
-    tables = list_tables(corpus)
-    found = find_edits(folder, Path(corpus.path) / tables[0], bool(former.aside)) if len(tables) == 1 else None
-    if found is None:
+        return None
+    tables, has_notes = list_tables(corpus), former.plan.num_notes > 0
+    edits = None
+    if len(tables) == 1:
+        edits = find_edits(folder, Path(corpus.path) / tables[0], bool(former.aside), has_notes)
+    if edits is None:
         raise NeedsScan
-    return found
+    return edits
 
 
 def _find_file(path: str, found: FolderList) -> FoundFile:

@@ -94,6 +94,61 @@ def test_an_edit_that_reaches_further_is_left_to_a_scan(project: tuple[Path, Pat
     assert_equals_a_scan(music, results, plan(music, results, TABLES), TABLES)
 
 
+def test_files_that_come_and_go_with_their_rows_are_amended(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rows name whole paths, and there is no note about any line."""
+    music, results, rows = tmp_path / "music", tmp_path / "results", first_rows()
+    shutil.copytree(corpus, music)
+    for path in [*music.glob("0[01].*"), *music.glob("*.als"), music / "copy.wav"]:
+        path.unlink()
+    write_table(music, rows)
+    plan(music, results, TABLES)
+
+    def go_on(rows: list[str]) -> None:
+        write_table(music, rows)
+        with monkeypatch.context() as patched:
+            patched.setattr(stage, "take_inventory", refuse)
+            planned = plan(music, results, TABLES)
+        assert_equals_a_scan(music, results, planned, TABLES)
+        shutil.rmtree(results)  # what is spare counts anew
+        plan(music, results, TABLES)
+
+    (music / "x").mkdir()
+    make_clip(music / "x/99.wav", 99)
+    go_on(rows := [*rows[:9], "x/99.wav,new,artist 99,CC0-1.0", *rows[9:]])
+    (music / "20.wav").unlink()
+    go_on(rows := [row for row in rows if not row.startswith("20.")])
+    (music / "30.wav").rename(music / "y.wav")
+    go_on([row.replace("30.wav,row 30", "y.wav,row 30") for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("file", "rows"),
+    [
+        ("x99.wav", []),
+        ("x99.wav", ["x99.wav,new,,", "x98.wav,nobody,,"]),
+        ("x99.wav", ["x99,new,,"]),
+        ("x99.wav", ["x99.wav,new,,", "07.wav,again,,"]),
+        ("x99.md", ["x99.md,new,,"]),
+        ("", ["../music/07.wav,new,,"]),
+    ],
+    ids=["no row", "no file", "stem", "twice", "no music", "another way"],
+)
+def test_a_file_or_a_row_alone_is_left_to_a_scan(corpus: Path, tmp_path: Path, file: str, rows: list[str]) -> None:
+    music, results = tmp_path / "music", tmp_path / "results"
+    shutil.copytree(corpus, music)
+    write_table(music, first_rows())
+    plan(music, results, TABLES)
+    if file:
+        make_clip(music / "x99.wav", 99)
+        (music / "x99.wav").rename(music / file)
+    write_table(music, [*first_rows(), *rows])
+    assert_equals_a_scan(music, results, plan(music, results, TABLES), TABLES)
+    write_table(music, first_rows())
+    assert_equals_a_scan(music, results, plan(music, results, TABLES), TABLES)
+
+
 def test_a_table_outside_the_corpus_and_rows_by_name_or_stem(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +194,8 @@ def test_over_any_history_of_a_table_an_amended_plan_is_that_of_a_scan(
         for step in history:
             for line, column, word, quoted in step:
                 if line >= len(rows):
-                    rows.append("x/new.wav,new,artist 3,CC0-1.0")
+                    make_clip(music / f"{line}{column}.wav", 100 * line + column)
+                    rows.insert(column, f"{line}{column}.wav,{word or 'new'},artist 3,CC0-1.0")
                     continue
                 row = rows[line].split(",")
                 row[min(column, len(row) - 1)] = '"' + word.replace('"', '""') + '"' if quoted else word
