@@ -7,7 +7,6 @@ use crate::decode::{Audio, Interrupt};
 use crate::error::{Error, Result};
 use crate::filter::Preset;
 use crate::kernels;
-use crate::memory::zeros;
 use crate::resample::Resampler;
 use crate::segments::decode_wanted;
 use crate::stream::Source;
@@ -46,7 +45,7 @@ pub fn read_segment(
         Ok((resampler, inputs))
     };
     let ask = |rate_hz| plan(rate_hz).map(|(_, inputs)| (inputs.start, inputs.end - inputs.start));
-    let audio = decode_wanted(source, &ask, false, interrupt)?;
+    let audio = decode_wanted(source, &ask, form.num_channels == 1, false, interrupt)?;
     let (resampler, inputs) = plan(audio.sample_rate_hz)?;
     let wanted = inputs.end - inputs.start;
     let num_inputs = audio.num_samples();
@@ -96,9 +95,10 @@ fn mix(audio: Audio, num_channels: usize, source: &Source<'_>) -> Result<Vec<f32
     let (have, num_samples) = (audio.num_channels, audio.num_samples());
     match num_channels {
         1 if have > 1 => {
-            let mut mono = zeros(&source.name(), num_samples)?;
-            kernels::mix_to_mono(&audio.samples, have, &mut mono);
-            Ok(mono)
+            let mut samples = audio.samples;
+            kernels::mix_in_place(&mut samples, have);
+            samples.truncate(num_samples);
+            Ok(samples)
         }
         1.. if have == 1 || num_channels <= have => {
             let mut samples = audio.samples;

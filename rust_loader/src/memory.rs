@@ -23,11 +23,17 @@ pub fn zeros<T: Zeroable>(what: &str, len: usize) -> Result<Vec<T>> {
     Ok(unsafe { Vec::from_raw_parts(pointer.cast(), len, len) })
 }
 
-/// `len` times `value`.
-pub fn filled<T: Copy>(what: &str, len: usize, value: T) -> Result<Vec<T>> {
+/// Empty, with room for `len`.
+pub fn room<T>(what: &str, len: usize) -> Result<Vec<T>> {
     let mut values = Vec::new();
     let bytes = len as u128 * size_of::<T>() as u128;
     values.try_reserve_exact(len).map_err(|_| Error::Memory { what: what.to_owned(), bytes })?;
+    Ok(values)
+}
+
+/// `len` times `value`.
+pub fn filled<T: Copy>(what: &str, len: usize, value: T) -> Result<Vec<T>> {
+    let mut values = room(what, len)?;
     values.resize(len, value);
     Ok(values)
 }
