@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::decode::Audio;
 use crate::error::{Error, Result};
 use crate::kernels;
-use crate::memory::{room, zeros};
+use crate::memory::used;
 use crate::planes::MAX_DECODED_SAMPLES;
 use crate::seek_cache::{FileIdentity, SeekCache};
 use crate::segments::Wanted;
@@ -111,19 +111,19 @@ impl Layout {
     fn read(&self, file: &File, path: &Path, start: u64, len: usize, mixed: bool) -> Result<Vec<f32>> {
         let (name, num_channels) = (path.display().to_string(), self.num_channels);
         if mixed {
-            let mut mono = room(&name, len)?;
+            let mut mono = used(&name, len)?;
             let mut planar = Vec::new();
-            self.read_blocks(file, start..start + len as u64, |_, bytes| {
+            self.read_blocks(file, start..start + len as u64, |at, bytes| {
                 let frames = bytes.len() / self.frame_bytes();
                 planar.resize(num_channels * frames, 0.0);
                 convert(self.sample, bytes, &mut planar.chunks_exact_mut(frames).collect::<Vec<_>>());
                 kernels::mix_in_place(&mut planar, num_channels);
-                mono.extend_from_slice(&planar[..frames]);
+                mono[at..at + frames].copy_from_slice(&planar[..frames]);
             })
             .map_err(|e| Error::io(path, e))?;
             return Ok(mono);
         }
-        let mut samples = zeros::<f32>(&name, num_channels * len)?;
+        let mut samples = used(&name, num_channels * len)?;
         self.read_blocks(file, start..start + len as u64, |at, bytes| {
             let rows = samples.chunks_exact_mut(len).map(|row| &mut row[at..at + bytes.len() / self.frame_bytes()]);
             convert(self.sample, bytes, &mut rows.collect::<Vec<_>>());
