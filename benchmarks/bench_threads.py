@@ -1,9 +1,8 @@
 """Two threads against one, and Python beside a native call: `python benchmarks/bench_threads.py`, on two idle cores.
 
-Claims: two Python threads read at least 1.9 times as many segments as one, and cut at least 1.9 times as many batches of
-tokens; a Python thread that counts keeps at least 80 % of its pace while another one is inside a native call. As a
-scale: SHA-256 over a block that stays in a core's cache, which shares nothing. One thread and two take turns; prints
-medians of ratios.
+Claims: two Python threads read at least 1.9 times as many segments as one, and cut as many more batches of tokens; a
+Python thread that counts keeps at least 80 % of its pace while another one is inside a native call. As a scale: SHA-256
+over a block that stays in a core's cache, which shares nothing. One thread and two take turns; prints medians.
 """
 
 from __future__ import annotations
