@@ -8,8 +8,14 @@ const BLOCK: usize = 1024;
 pub fn mix_to_mono(input: &[f32], num_channels: usize, out: &mut [f32]) {
     assert!(num_channels > 0 && input.len() == num_channels * out.len());
     let (first, others) = input.split_at(out.len());
-    out.copy_from_slice(first);
-    mean_with(out, others, num_channels);
+    if num_channels == 2 {
+        for ((mean, x), y) in out.iter_mut().zip(first).zip(others) {
+            *mean = (x + y) / 2.0;
+        }
+    } else {
+        out.copy_from_slice(first);
+        mean_with(out, others, num_channels);
+    }
 }
 
 /// The same into the first row of `samples` [num_channels, num_samples]; the other rows stay as they are.
