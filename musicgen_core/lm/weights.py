@@ -17,6 +17,7 @@ from musicgen_core.config.model import ConditionerConfig, ModelConfig, T5Conditi
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.lm.model import LanguageModel, build_model
 from musicgen_core.util.atomic import write_json
+from musicgen_core.util.fit import check_fit
 
 FORMAT = "musicgen_core"
 VERSION = 2  # 1 had model.delays where 2 has model.pattern
@@ -120,23 +121,6 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(state[name])
-
-
-def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
-    """Raise ValueError that names `source` and every weight that is missing, unexpected or of another shape."""
-    shapes = [
-        f"{name} is {list(state[name].shape)}, the model has {list(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    problems = {
-        "missing": sorted(set(expected) - set(state)),
-        "unexpected": sorted(set(state) - set(expected)),
-        "of another shape": shapes,
-    }
-    if any(problems.values()):
-        lines = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names)
-        raise ValueError(f"{source}: weights do not fit the model. {lines}")
 
 
 def _find_text_encoder(conditioner: ConditionerConfig, folder: Path) -> ConditionerConfig:
