@@ -102,6 +102,10 @@ class FrozenT5:
     def unknown(self) -> str:
         return str(self._load_tokenizer().unk_token)
 
+    def load(self) -> None:
+        """Read it now. ValueError names every weight that is missing or of another shape."""
+        self._load_model(torch.device("cpu"))
+
     def encode(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """float32 hidden states [B, L, width]; autocast is off, for T5 overflows in 16 bit."""
         model = self._load_model(ids_BL.device)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from musicgen_core.codec.convert import Settings, State, write_codec
 from musicgen_core.codec.files import copy_codec
+from musicgen_core.codec.load import load_codec
+from musicgen_core.conditioners.t5 import T5Conditioner
 from musicgen_core.config.codec_channels import with_channels
 from musicgen_core.config.codec_spec import read_codec_folder
 from musicgen_core.config.data import CodecSpec
@@ -46,7 +48,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 def save_imported(folder: Path, imported: Imported) -> LanguageModel:
     """Write an export of ours into an existing folder: weights, config.json, README.md, codec/, text_encoder/.
 
-    ValueError names what does not fit: codec and model, or each missing, unexpected and mismatched weight.
+    ValueError names what does not fit: codec and model, or each missing, unexpected and mismatched weight of the
+    language model, the codec or the text encoder.
     """
     codec = _save_codec(folder / CODEC_NAME, imported)
     conditioner = built = imported.conditioner
@@ -57,6 +60,9 @@ def save_imported(folder: Path, imported: Imported) -> LanguageModel:
         conditioner = replace(conditioner, path=TEXT_ENCODER_NAME)
     model = build_model(imported.model, built, codec)
     load_state(model, imported.state, imported.source)
+    if imported.text_encoder is not None:
+        assert isinstance(model.conditioner, T5Conditioner)
+        model.conditioner.encoder.load()
     info = {
         "imported_from": Path(imported.source).name,
         "training": {"segment_sec": imported.segment_sec},
@@ -73,7 +79,12 @@ def _save_codec(folder: Path, imported: Imported) -> CodecSpec:
         copy_codec(imported.codec, folder)
     else:
         write_codec(folder, *imported.codec)
-    return with_channels(read_codec_folder(folder), imported.num_channels, folder)
+    spec = with_channels(read_codec_folder(folder), imported.num_channels, folder)
+    try:
+        load_codec(folder)
+    except ValueError as error:
+        raise ValueError(f"{imported.source}: its codec is not whole: {error}") from None
+    return spec
 
 
 def _save_text_encoder(folder: Path, config: dict[str, Any], state: State, tokenizer: Path) -> None:

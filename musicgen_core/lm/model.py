@@ -149,7 +149,7 @@ class LanguageModel(nn.Module):
         encoded = {}
         for name, conditioner in self.conditioners.items():
             item = given.get(name)
-            if item is None and self.fusions[name] != "prepend":
+            if item is None and self.fusions[name] != "prepend" and conditioner.null_is_zeros:
                 continue  # zeros add nothing; a prefix of zeros still takes positions
             if isinstance(item, Prepared):
                 item = conditioner(item)
