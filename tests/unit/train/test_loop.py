@@ -10,17 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from token_corpus import tiny_config, write_corpus
 from torch.distributed.checkpoint.api import CheckpointException
 
 from musicgen_core.stages.train import run
-from musicgen_core.train import checkpoint
-from musicgen_core.train.checkpoint import load_best_weights
+from musicgen_core.train import checkpoint, loop
+from musicgen_core.train.checkpoint import load_best_weights, read_tensors
 from musicgen_core.train.loss import Losses
 from musicgen_core.train.ranks import Refused
-from musicgen_core.train.step import NonFiniteError
+from musicgen_core.train.step import NonFiniteError, Objective, validate
 from musicgen_core.train.stop import Stopped
 from musicgen_core.util.atomic import read_jsonl
 
@@ -57,11 +58,27 @@ def test_a_run_leaves_what_it_promises(undisturbed: Path) -> None:
     assert not (undisturbed / "LOCK").exists()
 
 
-def test_the_best_weights_are_the_average_that_was_validated(undisturbed: Path) -> None:
-    weights, info = load_best_weights(undisturbed)
-    assert info["step"] == 20
-    assert all(torch.isfinite(w).all() and w.dtype == torch.float32 for w in weights.values())
-    assert "transformer.layers.1.self_attn.in_proj_weight" in weights
+def test_the_best_weights_are_the_average_that_was_validated(
+    tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated: list[dict[str, torch.Tensor]] = []
+
+    def look(objective: Objective, *rest: Any) -> np.ndarray:
+        validated.append({name: tensor.clone() for name, tensor in objective.model.state_dict().items()})
+        return validate(objective, *rest)
+
+    monkeypatch.setattr(loop, "validate", look)
+    train(tmp_path, tiny_config(steps=4, validate_every_steps=4, checkpoint_every_steps=4))
+    weights, info = load_best_weights(tmp_path)
+    saved = read_tensors(tmp_path / "checkpoints/step-00000004")
+    name = "transformer.layers.1.self_attn.in_proj_weight"
+    assert info["step"] == 4
+    assert weights.keys() == validated[-1].keys()
+    for key, tensor in weights.items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, validated[-1][key])
+        assert torch.equal(tensor, saved[f"ema.{key}"])
+    assert not torch.equal(weights[name], saved[f"model.{name}"])
 
 
 def test_a_finished_run_is_left_alone(undisturbed: Path, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
