@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,12 +35,17 @@ class Case:
     words: Fusion = "cross"
     conditions: dict[str, Any] = field(default_factory=dict)
     rows: Sequence[Any]
+    shape: tuple[int, int, int] = (64, 4, 3)
+    """Width, heads, layers."""
+
     num_codebooks: int = 4
     num_frames: int = 9
 
     def build(self) -> LanguageModel:
         codec = replace(CODEC, num_codebooks=self.num_codebooks)
-        config = replace(MODEL, pattern=self.pattern, conditions=self.conditions, mask_condition_padding=False)
+        dim, num_heads, num_layers = self.shape
+        sizes = {"dim": dim, "num_heads": num_heads, "num_layers": num_layers}
+        config = replace(MODEL, **sizes, pattern=self.pattern, conditions=self.conditions, mask_condition_padding=False)
         model = build_model(config, replace(CONDITIONER, fusion=self.words), codec)
         initialize(model, 11)
         with torch.no_grad():
@@ -118,6 +123,14 @@ CASES: dict[str, Case] = {
         rows=WORDS,
     ),
 }
+
+
+WIDE = Case(pattern=DelayPatternConfig(), audiocraft_pattern=DELAY, rows=WORDS, shape=(256, 4, 4))
+
+
+def describe_weights(state: Mapping[str, torch.Tensor]) -> dict[str, list[float]]:
+    """Standard deviation (0 where all are one value) and greatest magnitude by name."""
+    return {name: [float(t.std()), float(t.abs().max())] for name, t in state.items()}
 
 
 def make_weights() -> list[torch.Tensor]:

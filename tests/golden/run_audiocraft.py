@@ -21,7 +21,7 @@ from unittest.mock import MagicMock
 
 import torch
 import transformers  # noqa: F401  (before packages are replaced, some of which it looks for)
-from audiocraft_cases import CASES, Case, learning_rates, make_gradients, make_weights
+from audiocraft_cases import CASES, WIDE, Case, describe_weights, learning_rates, make_gradients, make_weights
 
 GOLDEN = Path(__file__).with_name("audiocraft.json")
 UNUSED = "av demucs dora flashy hydra julius laion_clap librosa num2words omegaconf soundfile spacy torchaudio xformers"
@@ -59,8 +59,6 @@ def open_checkout(checkout: Path) -> None:
 
 def run_case(case: Case) -> dict[str, Any]:
     """AudioCraft's logits, cross-entropies and greedy codes of our weights."""
-    from audiocraft.models.lm import LMModel
-    from audiocraft.modules import codebooks_patterns
     from audiocraft.modules.conditioners import ConditionFuser, ConditioningAttributes
 
     ours = case.build()
@@ -80,15 +78,7 @@ def run_case(case: Case) -> dict[str, Any]:
     fuser: dict[str, list[str]] = {"cross": [], "prepend": [], "sum": [], "input_interpolate": []}
     for name, fusion in ours.fusions.items():
         fuser[fusion].append(name)
-    kind, options = case.audiocraft_pattern
-    pattern = getattr(codebooks_patterns, kind)(ours.num_codebooks, **options)
-    dim, num_heads, num_layers = ours.config.shape
-    theirs = LMModel(
-        pattern, Provider(), ConditionFuser(fuser), n_q=ours.num_codebooks, card=ours.card, dim=dim,
-        num_heads=num_heads, num_layers=num_layers, hidden_scale=4, norm="layer_norm", norm_first=True,
-        bias_proj=False, bias_ff=False, bias_attn=False, causal=True, memory_efficient=True, activation="gelu",
-        dropout=0.0, cross_attention=bool(fuser["cross"]), positional_embedding="sin", cfg_coef=3.0,
-    )  # fmt: skip
+    theirs = make_model(case, Provider(), ConditionFuser(fuser))
     state = {name: tensor for name, tensor in ours.state_dict().items() if not name.startswith("condition_provider")}
     theirs.load_state_dict(state)
     theirs.eval()
@@ -100,6 +90,43 @@ def run_case(case: Case) -> dict[str, Any]:
         out = theirs.compute_predictions(case.codes(), [], tensors)
         greedy = theirs.generate(None, rows, max_gen_len=case.num_frames, use_sampling=False)
     return case.describe(out.logits, out.mask, greedy)
+
+
+def make_model(case: Case, provider: Any, fuser: Any, **options: Any) -> Any:
+    """AudioCraft's LMModel of a case, as config/model/lm/musicgen_lm.yaml has it."""
+    from audiocraft.models.lm import LMModel
+    from audiocraft.modules import codebooks_patterns
+
+    config = case.build().config
+    dim, num_heads, num_layers = config.shape
+    kind, arguments = case.audiocraft_pattern
+    fixed = {"hidden_scale": 4, "norm": "layer_norm", "norm_first": True, "causal": True, "memory_efficient": True}
+    fixed |= {"bias_proj": False, "bias_ff": False, "bias_attn": False, "activation": "gelu", "dropout": 0.0}
+    return LMModel(
+        getattr(codebooks_patterns, kind)(case.num_codebooks, **arguments),
+        provider,
+        fuser,
+        n_q=case.num_codebooks,
+        card=config.card,
+        dim=dim,
+        num_heads=num_heads,
+        num_layers=num_layers,
+        cross_attention=bool(fuser.fuse2cond["cross"]),
+        positional_embedding="sin",
+        cfg_coef=3.0,
+        **fixed,
+        **options,
+    )
+
+
+def run_initial() -> dict[str, list[float]]:
+    """Standard deviation and greatest magnitude of each tensor of a fresh model, wide enough to tell."""
+    from audiocraft.modules.conditioners import ConditionFuser
+
+    torch.manual_seed(0)
+    provider, fuser = torch.nn.Module(), ConditionFuser({"cross": ["description"]})
+    how = {"weight_init": "gaussian", "depthwise_init": "current", "zero_bias_init": True}
+    return describe_weights(make_model(WIDE, provider, fuser, **how).state_dict())
 
 
 def run_dadam() -> list[list[float]]:
@@ -155,6 +182,7 @@ def run_ema() -> list[float]:
 if __name__ == "__main__":
     open_checkout(Path(sys.argv[1]))
     numbers = {
+        "initial": run_initial(),
         "cases": {name: run_case(case) for name, case in CASES.items()},
         "dadam": run_dadam(),
         "schedules": run_schedules(),

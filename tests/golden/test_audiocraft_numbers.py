@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from audiocraft_cases import CASES, learning_rates, make_gradients, make_weights
+from audiocraft_cases import CASES, WIDE, describe_weights, learning_rates, make_gradients, make_weights
 
 from musicgen_core.config.evaluation import GenerationConfig
 from musicgen_core.config.optimization import (
@@ -18,6 +18,7 @@ from musicgen_core.config.optimization import (
 )
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.lm.generate import generate
+from musicgen_core.lm.initialize import initialize
 from musicgen_core.train.ema import Ema
 from musicgen_core.train.optim import build_optimizer
 from musicgen_core.train.schedule import learning_rate
@@ -41,6 +42,17 @@ def test_logits_losses_and_greedy_codes(name: str) -> None:
     assert found["loss_per_codebook"] == pytest.approx(expected["loss_per_codebook"], abs=1e-5)
     assert found["logits"] == pytest.approx(expected["logits"], abs=1e-4, nan_ok=True)
     assert found["greedy"] == expected["greedy"]
+
+
+def test_initial_weights_are_drawn_alike() -> None:
+    """Other draws, the same law: spread within 2 %, and no value beyond the cut."""
+    model = WIDE.build()
+    initialize(model, 4)
+    found = describe_weights({n: t for n, t in model.state_dict().items() if not n.startswith("condition_provider")})
+    assert found.keys() == GOLDEN["initial"].keys()
+    for name, (deviation, greatest) in GOLDEN["initial"].items():
+        assert found[name][0] == pytest.approx(deviation, rel=0.02), name
+        assert found[name][1] == pytest.approx(greatest, rel=0.02), name
 
 
 def test_d_adaptation() -> None:
