@@ -128,6 +128,11 @@ CASES: dict[str, Case] = {
 WIDE = Case(pattern=DelayPatternConfig(), audiocraft_pattern=DELAY, rows=WORDS, shape=(256, 4, 4))
 
 
+PROBABILITIES = torch.tensor([0.05, 0.2, 0.1, 0.1, 0.3, 0.1, 0.02, 0.08, 0.05])
+SAMPLING = {"k 1": (1, 0.0), "k 3, a tie": (3, 0.0), "k 7, a tie": (7, 0.0), "p 0.1": (0, 0.1), "p 0.55": (0, 0.55)}
+"""top_k and top_p."""
+
+
 def describe_weights(state: Mapping[str, torch.Tensor]) -> dict[str, list[float]]:
     """Standard deviation (0 where all are one value) and greatest magnitude by name."""
     return {name: [float(t.std()), float(t.abs().max())] for name, t in state.items()}

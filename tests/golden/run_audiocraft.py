@@ -21,7 +21,17 @@ from unittest.mock import MagicMock
 
 import torch
 import transformers  # noqa: F401  (before packages are replaced, some of which it looks for)
-from audiocraft_cases import CASES, WIDE, Case, describe_weights, learning_rates, make_gradients, make_weights
+from audiocraft_cases import (
+    CASES,
+    PROBABILITIES,
+    SAMPLING,
+    WIDE,
+    Case,
+    describe_weights,
+    learning_rates,
+    make_gradients,
+    make_weights,
+)
 
 GOLDEN = Path(__file__).with_name("audiocraft.json")
 UNUSED = "av demucs dora flashy hydra julius laion_clap librosa num2words omegaconf soundfile spacy torchaudio xformers"
@@ -129,6 +139,28 @@ def run_initial() -> dict[str, list[float]]:
     return describe_weights(make_model(WIDE, provider, fuser, **how).state_dict())
 
 
+def run_sampling() -> dict[str, list[float]]:
+    """What is left of a distribution before a code is drawn, in descending order."""
+    from audiocraft.utils import utils
+
+    left: list[float] = []
+
+    def keep(p: torch.Tensor, num_samples: int) -> torch.Tensor:
+        left[:] = p.flatten().sort(descending=True).values.tolist()
+        return torch.zeros(1, 1, dtype=torch.int64)
+
+    utils.multinomial = keep
+    found = {}
+    for name, (top_k, top_p) in SAMPLING.items():
+        chances = PROBABILITIES.clone()[None]
+        if top_p > 0:
+            utils.sample_top_p(chances, top_p)
+        else:
+            utils.sample_top_k(chances, top_k)
+        found[name] = list(left)
+    return found
+
+
 def run_dadam() -> list[list[float]]:
     from audiocraft.optim.dadam import DAdaptAdam
 
@@ -182,6 +214,7 @@ def run_ema() -> list[float]:
 if __name__ == "__main__":
     open_checkout(Path(sys.argv[1]))
     numbers = {
+        "sampling": run_sampling(),
         "initial": run_initial(),
         "cases": {name: run_case(case) for name, case in CASES.items()},
         "dadam": run_dadam(),

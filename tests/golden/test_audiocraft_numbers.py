@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from audiocraft_cases import CASES, WIDE, describe_weights, learning_rates, make_gradients, make_weights
+from audiocraft_cases import (
+    CASES,
+    PROBABILITIES,
+    SAMPLING,
+    WIDE,
+    describe_weights,
+    learning_rates,
+    make_gradients,
+    make_weights,
+)
 
 from musicgen_core.config.evaluation import GenerationConfig
 from musicgen_core.config.optimization import (
@@ -19,6 +28,7 @@ from musicgen_core.config.optimization import (
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.lm.generate import generate
 from musicgen_core.lm.initialize import initialize
+from musicgen_core.lm.sampling import keep_top_k, keep_top_p
 from musicgen_core.train.ema import Ema
 from musicgen_core.train.optim import build_optimizer
 from musicgen_core.train.schedule import learning_rate
@@ -53,6 +63,15 @@ def test_initial_weights_are_drawn_alike() -> None:
     for name, (deviation, greatest) in GOLDEN["initial"].items():
         assert found[name][0] == pytest.approx(deviation, rel=0.02), name
         assert found[name][1] == pytest.approx(greatest, rel=0.02), name
+
+
+@pytest.mark.parametrize("name", SAMPLING)
+def test_what_sampling_leaves(name: str) -> None:
+    top_k, top_p = SAMPLING[name]
+    chances = PROBABILITIES.sort(descending=True).values
+    left = keep_top_p(chances, top_p) if top_p > 0 else keep_top_k(chances, top_k)
+    assert (left / left.sum()).tolist() == pytest.approx(GOLDEN["sampling"][name], abs=1e-6)
+    assert 0 < int((left > 0).sum()) < len(chances)
 
 
 def test_d_adaptation() -> None:
