@@ -209,6 +209,34 @@ def test_other_networks_are_refused(key: str, value: object, message: str, tmp_p
         convert.run(source=tmp_path / "theirs", out=tmp_path / "again", text_encoder=wide_t5, accept_pickle=True)
 
 
+def test_conditions_that_would_be_read_otherwise_are_refused(tmp_path: Path) -> None:
+    """A prefix in another order, and tables whose values AudioCraft hashes as they are written."""
+    words = LutConditionerConfig(fusion="prepend")
+    for names, message in (
+        (("title",), r"hashes a title as it is written"),
+        (("genre", "key"), r"its prefix is genre, key, description, here it would be key, genre, description"),
+    ):
+        conditions: Any = {name: AttributeConditionConfig(kind="attribute", fusion="prepend") for name in names}
+        model = build_model(replace(BASE, conditions=conditions), words, CODEC)
+        initialize(model, 0)
+        folder = tmp_path / names[0]
+        folder.mkdir()
+        write_export(folder, model, words, CODEC, {"training": {"segment_sec": 5.0}})
+        convert.run(source=folder, out=folder / "theirs", layout="audiocraft", codec=SHIPPED)
+        if len(names) == 1:
+            with pytest.raises(ValueError, match=message):
+                convert.run(source=folder / "theirs", out=folder / "again", accept_pickle=True)
+            continue
+        convert.run(source=folder / "theirs", out=folder / "again", accept_pickle=True)
+        path = folder / "theirs/state_dict.bin"
+        package = torch.load(path, weights_only=True)
+        config = yaml.safe_load(package["xp.cfg"])
+        config["conditioners"] = {name: config["conditioners"][name] for name in ("description", "key", "genre")}
+        torch.save({**package, "xp.cfg": yaml.safe_dump(config, sort_keys=False)}, path)
+        with pytest.raises(ValueError, match=message):
+            convert.run(source=folder / "theirs", out=folder / "other", accept_pickle=True)
+
+
 def test_other_patterns_come_through_audiocraft(tmp_path: Path, wide_t5: Path) -> None:
     for pattern in (
         UnrollPatternConfig(kind="unroll", flattening=(0, 1, 1, 1), delays=(0, 2, 2, 2)),
