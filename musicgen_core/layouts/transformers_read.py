@@ -16,6 +16,7 @@ from musicgen_core.config.pattern import DelayPatternConfig
 from musicgen_core.config.store import read_license
 from musicgen_core.layouts.imported import Imported
 from musicgen_core.layouts.unpickle import load_untrusted
+from musicgen_core.lm.interchange import MASK_KEY
 from musicgen_core.lm.keymap import PROJECTION_RULES, RULES, from_transformers
 from musicgen_core.util.keyrules import split_unknown, to_ours
 
@@ -33,9 +34,6 @@ DECODER_DEFAULTS: dict[str, Any] = {
     "activation_function": "gelu",
     "scale_embedding": False,
 }
-
-MASK_KEY = "mask_condition_padding"
-"""Ours, in transformers' config.json: whether the weights were trained with padded text hidden. Meta's were not."""
 
 # tables that old files hold and every version computes anew
 COMPUTED = ("model.decoder.embed_positions.weights",)

@@ -43,7 +43,7 @@ def run(
     if kind == "musicgen":
         _write(source, out, layout, codec)
         return
-    from musicgen_core.layouts.imported import save_imported
+    from musicgen_core.layouts.save_imported import save_imported
 
     imported = _read(kind, source, codec, text_encoder, mask_condition_padding)
     if layout == "musicgen":
