@@ -50,7 +50,7 @@ class EncoderLayer(nn.Module):
         batch, frames, dim = x_BTD.shape
         q_k_v = self.in_proj(self.norm1(x_BTD)).view(batch, frames, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         p = self.dropout.p if self.training else 0.0
-        y_BHTd = functional.scaled_dot_product_attention(*q_k_v.unbind(0), mask_B11T, dropout_p=p)
+        y_BHTd = functional.scaled_dot_product_attention(q_k_v[0], q_k_v[1], q_k_v[2], mask_B11T, dropout_p=p)
         y_BTD = y_BHTd.transpose(1, 2).reshape(batch, frames, dim)
         x_BTD = x_BTD + self.dropout(self.out_proj(y_BTD))
         hidden = self.dropout(functional.gelu(self.linear1(self.norm2(x_BTD))))

@@ -59,9 +59,10 @@ class MelExtractor:
 
         window = self.config.window_samples
         hann = torch.hann_window(window)
-        spectrum_FT = torch.stft(
-            wav_N, window, self.hop_samples, window=hann, center=False, return_complex=True
-        ).abs().square() / hann.square().sum()
+        spectrum_FT = (
+            torch.stft(wav_N, window, self.hop_samples, window=hann, center=False, return_complex=True).abs().square()
+            / hann.square().sum()
+        )
         filters_FM = melscale_fbanks(window // 2 + 1, 0.0, self.sample_rate_hz / 2, self.width, self.sample_rate_hz)
         return ((spectrum_FT.T @ filters_FM).clamp_min(QUIETEST).log() + 5) / 5
 
@@ -112,13 +113,19 @@ class PretrainedExtractor:
         if self._model is None:
             from transformers import AutoModel, HubertConfig, HubertModel
 
-            options = {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
-            options["output_loading_info"] = True
+            kind: Any = AutoModel
+            options: dict[str, Any] = {"trust_remote_code": False}
             if self.about["model_type"] == "mert_model":
                 known = {key: value for key, value in self.about.items() if key not in ("model_type", "auto_map")}
-                model, report = HubertModel.from_pretrained(self.folder, config=HubertConfig(**known), **options)
-            else:
-                model, report = AutoModel.from_pretrained(self.folder, trust_remote_code=False, **options)
+                kind, options = HubertModel, {"config": HubertConfig(**known)}
+            model, report = kind.from_pretrained(
+                self.folder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **options,
+            )
             # of masking in its own training, and of nothing that is used here
             missing = sorted(name for name in report["missing_keys"] if "masked_spec_embed" not in name)
             if missing or report["mismatched_keys"]:

@@ -13,6 +13,7 @@ Legend: B batch, N samples, T frames, L positions, E width of the features, D wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,11 @@ class StyleExcerpt:
 
     hidden_span_sec: tuple[float, float] | None
     """Where in the recording it was taken, when codes of there are to be left out of the loss."""
+
+    def hidden_frames(self, frame_rate_hz: float) -> slice:
+        """Frames of codes that overlap with it."""
+        start_sec, end_sec = self.hidden_span_sec or (0.0, 0.0)
+        return slice(math.floor(start_sec * frame_rate_hz), math.ceil(end_sec * frame_rate_hz))
 
 
 class StyleConditioner(AudioConditioner):

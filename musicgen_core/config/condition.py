@@ -219,9 +219,7 @@ def check_style(config: StyleConditionConfig, segment_sec: float) -> None:
     if not 1 <= config.eval_levels <= config.num_levels:
         raise ValueError(f".eval_levels: {config.eval_levels} must lie between 1 and num_levels {config.num_levels}")
     if config.num_heads < 1 or config.dim < 4 or config.dim % 2 or config.dim % config.num_heads:
-        raise ValueError(
-            f".dim: {config.dim} must be even, at least 4 and a multiple of num_heads {config.num_heads}"
-        )
+        raise ValueError(f".dim: {config.dim} must be even, at least 4 and a multiple of num_heads {config.num_heads}")
     for name, low in (("num_layers", 0), ("num_entries", 2), ("downsample", 1)):
         if getattr(config, name) < low:
             raise ValueError(f".{name}: {getattr(config, name)} must be at least {low}")

@@ -27,7 +27,9 @@ def list_outside(conditioner: ConditionerConfig, conditions: Mapping[str, Condit
             if isinstance(heard, PretrainedExtractorConfig):
                 named.append((f"the feature extractor of condition {name}", heard.path, heard.revision))
         elif isinstance(condition, ChromaConditionConfig) and condition.separate is not None:
-            named.append((f"the stem separator of condition {name}", condition.separate.path, condition.separate.revision))
+            named.append(
+                (f"the stem separator of condition {name}", condition.separate.path, condition.separate.revision)
+            )
     return [_describe(*one) for one in named]
 
 

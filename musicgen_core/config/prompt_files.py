@@ -9,7 +9,7 @@ from musicgen_core.config.prompt import PromptConfig
 
 
 def find_recordings(config: GenerationConfig) -> list[str]:
-    """Paths of all of them, each once. FileNotFoundError or ValueError names the file, who asks for it and the remedy."""
+    """Paths of all of them, each once. FileNotFoundError or ValueError names the file, who asks for it, the remedy."""
     named = []
     for number, prompt in enumerate(config.prompts):
         if isinstance(prompt, PromptConfig):

@@ -7,7 +7,6 @@ treats any other condition.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,18 +60,17 @@ class Recordings:
 
     def _hide_excerpts(self, batch: Batch) -> Batch:
         """Take the frames that a style was heard in out of the loss."""
-        spans = [
-            (row, value.hidden_span_sec)
+        excerpts = [
+            (row, value)
             for row, line in enumerate(batch.lines)
             for value in (line.get(name) for name in self.conditioners)
             if isinstance(value, StyleExcerpt) and value.hidden_span_sec is not None
         ]
-        if not spans:
+        if not excerpts:
             return batch
         mask_BT = batch.mask_BT.clone()
-        for row, (start_sec, end_sec) in spans:
-            rate_hz = self.audio.codec.frame_rate_hz
-            mask_BT[row, math.floor(start_sec * rate_hz) : math.ceil(end_sec * rate_hz)] = False
+        for row, excerpt in excerpts:
+            mask_BT[row, excerpt.hidden_frames(self.audio.codec.frame_rate_hz)] = False
         return dataclasses.replace(batch, mask_BT=mask_BT)
 
     def _add(self, batch: Batch, wanted: Mapping[str, np.ndarray], draws_BD: np.ndarray | None) -> Batch:

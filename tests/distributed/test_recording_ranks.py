@@ -8,7 +8,12 @@ from ranks import run_ranks
 from small_clap import write_clap
 from token_corpus import tiny_config, write_corpus
 
-from musicgen_core.config.condition import ChromaConditionConfig, ClapConditionConfig, ConditionConfig, StyleConditionConfig
+from musicgen_core.config.condition import (
+    ChromaConditionConfig,
+    ClapConditionConfig,
+    ConditionConfig,
+    StyleConditionConfig,
+)
 from musicgen_core.config.extractor import MelExtractorConfig
 from musicgen_core.stages.train import run
 from musicgen_core.train.launch import run_rank

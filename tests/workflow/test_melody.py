@@ -69,4 +69,4 @@ def test_a_melody_that_is_not_there_is_named(project: Project) -> None:
     ), outcome.text
     assert "Missing input files" not in outcome.text
     assert "Traceback" not in outcome.text
-    assert project.dry_run("train").counts["train_run"] == 1
+    assert "train_run" in project.dry_run("train").counts

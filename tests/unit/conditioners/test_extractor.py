@@ -84,7 +84,9 @@ def test_mert_is_read_as_hubert_and_runs_no_code(folder: Path) -> None:
     assert extractor.sample_rate_hz == 24000
     torch.testing.assert_close(extractor(wav_N), plain)
     edit_config(folder, feature_extractor_cqt=True, deepnorm=True)
-    with pytest.raises(ValueError, match=r"config\.json: a MERT with feature_extractor_cqt, deepnorm, which needs code"):
+    with pytest.raises(
+        ValueError, match=r"config\.json: a MERT with feature_extractor_cqt, deepnorm, which needs code"
+    ):
         build_extractor(config_of(folder))
 
 
@@ -101,7 +103,9 @@ def test_what_is_no_extractor_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"config\.json: not JSON with keys and values"):
         build_extractor(config_of(tmp_path / "empty"))
     (tmp_path / "empty/config.json").write_text(json.dumps({"model_type": "t5", "hidden_size": 4}))
-    with pytest.raises(ValueError, match=r"model_type 't5' is none that hears a waveform \(it lacks num_hidden_layers, "):
+    with pytest.raises(
+        ValueError, match=r"model_type 't5' is none that hears a waveform \(it lacks num_hidden_layers, "
+    ):
         build_extractor(config_of(tmp_path / "empty"))
     with pytest.raises(ValueError, match=r"layer: 3, but .*hubert has hidden states 0 to 2"):
         build_extractor(config_of(folder, layer=3))
@@ -110,22 +114,30 @@ def test_what_is_no_extractor_is_named(folder: Path, tmp_path: Path) -> None:
         build_extractor(config_of(folder))
     edit_config(folder, model_type="hubert", auto_map=None)
     (folder / "preprocessor_config.json").unlink()
-    with pytest.raises(ValueError, match=r"says at which rate the model listens; set model\.conditions.*sample_rate_hz"):
+    with pytest.raises(
+        ValueError, match=r"says at which rate the model listens; set model\.conditions.*sample_rate_hz"
+    ):
         build_extractor(config_of(folder))
     assert build_extractor(config_of(folder, sample_rate_hz=8000)).sample_rate_hz == 8000
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(FileNotFoundError, match=r"hubert: holds no \.safetensors; .* are pickles, which are never opened"):
+    with pytest.raises(
+        FileNotFoundError, match=r"hubert: holds no \.safetensors; .* are pickles, which are never opened"
+    ):
         build_extractor(config_of(folder, sample_rate_hz=8000))
 
 
 def test_weights_that_do_not_fit_are_named(folder: Path) -> None:
     edit_config(folder, num_hidden_layers=3)
     extractor = PretrainedExtractor(config_of(folder))
-    with pytest.raises(ValueError, match=r"hubert: its weights do not fit its config\.json; missing: encoder\.layers\.2"):
+    with pytest.raises(
+        ValueError, match=r"hubert: its weights do not fit its config\.json; missing: encoder\.layers\.2"
+    ):
         extractor(noise(3000))
 
 
 def test_an_excerpt_too_short_for_the_extractor_is_refused(folder: Path) -> None:
     style = StyleConditionConfig(kind="style", extractor=config_of(folder), min_sec=0.01, eval_sec=1.5)
-    with pytest.raises(ValueError, match=r"min_sec 0\.01 is too short for its extractor, .* for 80 samples; raise min_sec"):
+    with pytest.raises(
+        ValueError, match=r"min_sec 0\.01 is too short for its extractor, .* for 80 samples; raise min_sec"
+    ):
         StyleConditioner(style, 6)

@@ -65,7 +65,9 @@ def test_its_size_is_musicgen_style_s() -> None:
     assert [-(-extractor.count_frames(round(s * 24000)) // 15) for s in (1.5, 3, 4.5)] == [8, 15, 23]
 
 
-@pytest.mark.parametrize(("u_length", "u_start", "u_levels"), [(0.0, 0.0, 0.0), (0.5, 0.25, 0.4), (0.999, 0.999, 0.999)])
+@pytest.mark.parametrize(
+    ("u_length", "u_start", "u_levels"), [(0.0, 0.0, 0.0), (0.5, 0.25, 0.4), (0.999, 0.999, 0.999)]
+)
 def test_draws_decide_length_place_and_levels(u_length: float, u_start: float, u_levels: float) -> None:
     conditioner, recording = make_conditioner(), noise(2.0)
     excerpt = conditioner.take(recording, [u_length, u_start, u_levels])

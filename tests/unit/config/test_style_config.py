@@ -44,7 +44,10 @@ def test_the_extractor_is_chosen_by_its_kind() -> None:
     ("style", "message"),
     [
         ({"min_sec": 5.0}, r"\.min_sec: 5 must be above 0 and at most max_sec 4\.5"),
-        ({"max_sec": 9.0}, r"\.max_sec: excerpts of 9 s are longer than a segment, 5 s; lower it, or raise training\.seg"),
+        (
+            {"max_sec": 9.0},
+            r"\.max_sec: excerpts of 9 s are longer than a segment, 5 s; lower it, or raise training\.seg",
+        ),
         ({"eval_sec": 1.0}, r"\.eval_sec: 1 must lie between min_sec 1\.5 and max_sec 4\.5"),
         ({"eval_levels": 7}, r"\.eval_levels: 7 must lie between 1 and num_levels 6"),
         ({"dim": 36}, r"\.dim: 36 must be even, at least 4 and a multiple of num_heads 8"),
@@ -55,7 +58,10 @@ def test_the_extractor_is_chosen_by_its_kind() -> None:
         ({"dropout": 2.0}, r"\.dropout: 2\.0 must lie in \[0, 1\]"),
         ({"extractor": {"frame_rate_hz": 77}}, r"\.extractor\.frame_rate_hz: 77 must divide sample_rate_hz 24000"),
         ({"extractor": {"num_mels": 0}}, r"both and num_mels be above 0"),
-        ({"extractor": {"window_samples": 60000}}, r"window_samples: 60000 must be at least 16 and fit into min_sec, 36000"),
+        (
+            {"extractor": {"window_samples": 60000}},
+            r"window_samples: 60000 must be at least 16 and fit into min_sec, 36000",
+        ),
         ({"max_second": 4.0}, r"unknown key `max_second`; did you mean `max_sec`"),
     ],
 )
@@ -70,7 +76,10 @@ def test_a_style_has_a_name_of_its_own() -> None:
 
 
 def test_where_a_style_begins() -> None:
-    raw = {"corpora": {"mine": {"path": "music"}}, "generation": {"prompts": [{"style": "a.wav", "style_start_sec": -1}]}}
+    raw = {
+        "corpora": {"mine": {"path": "music"}},
+        "generation": {"prompts": [{"style": "a.wav", "style_start_sec": -1}]},
+    }
     with pytest.raises(ConfigError, match=r"generation\.prompts\.0\.style_start_sec: -1\.0 must be at least 0"):
         parse_config(raw)
     config = GenerationConfig(prompts=("words",))

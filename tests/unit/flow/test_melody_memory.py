@@ -33,7 +33,10 @@ def test_a_style_run_is_forecast(fusion: str) -> None:
     style = {"style": {"kind": "style", "fusion": fusion, "dim": 64, "num_layers": 2}}
     raw = {"corpora": {"mine": {"path": "music"}}, "model": {"conditions": style}}
     run = resolve_runs(parse_config(raw))["base"]
-    found, plain = estimate_memory(run, codec), estimate_memory(replace(run, model=replace(run.model, conditions={})), codec)
+    found, plain = (
+        estimate_memory(run, codec),
+        estimate_memory(replace(run, model=replace(run.model, conditions={})), codec),
+    )
     parameters = sum(p.numel() for p in build_model(run.model, run.conditioner, codec, device="meta").parameters())
     assert found.num_parameters == parameters > plain.num_parameters
     assert found.total > plain.total

@@ -62,9 +62,7 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     model = build_model(config, CONDITIONER, CODEC)
     initialize(model, 0)
     times = np.arange(9600) / 16000
-    tones = [
-        Recording((0.3 * np.sin(2 * np.pi * f * times))[None].astype(np.float32), 16000) for f in (200, 800, 2400)
-    ]
+    tones = [Recording((0.3 * np.sin(2 * np.pi * f * times))[None].astype(np.float32), 16000) for f in (200, 800, 2400)]
     rows = [*({"style": one, "sound": one} for one in tones), {"sound": "slow rock"}, {"sound": "fast techno"}]
     for step in range(8):
         with torch.no_grad():
@@ -118,23 +116,31 @@ def test_a_style_that_cannot_be_heard_is_named(paths: dict[str, Any], tmp_path: 
     def ask(name: str, **more: Any) -> None:
         make_samples(paths, [PromptConfig(text="rock", style=name, **more)])
 
-    with pytest.raises(ValueError, match=r"prompt 'rock': its style .*short\.wav lasts 0\.10 s, but a style needs 0\.2 s"):
+    with pytest.raises(
+        ValueError, match=r"prompt 'rock': its style .*short\.wav lasts 0\.10 s, but a style needs 0\.2 s"
+    ):
         ask(hum(tmp_path / "short.wav", 300, 0.1))
     with pytest.raises(ValueError, match=r"prompt 'rock': its style .*silent\.wav is silent in its middle 0\.3 s"):
         ask(hum(tmp_path / "silent.wav", 300, level=0.0))
-    with pytest.raises(ValueError, match=r"late\.wav: has 0\.6 s, but its style is to begin at 3 s; lower style_start_sec"):
+    with pytest.raises(
+        ValueError, match=r"late\.wav: has 0\.6 s, but its style is to begin at 3 s; lower style_start_sec"
+    ):
         ask(hum(tmp_path / "late.wav", 300), style_start_sec=3.0)
     (tmp_path / "words.wav").write_text("no audio at all")
     with pytest.raises(Exception, match=r"words\.wav"):
         ask(str(tmp_path / "words.wav"))
-    with pytest.raises(FileNotFoundError, match=r"prompts\.0 \('rock'\): its style none\.wav is not there \(looked in /"):
+    with pytest.raises(
+        FileNotFoundError, match=r"prompts\.0 \('rock'\): its style none\.wav is not there \(looked in /"
+    ):
         ask("none.wav")
     assert not paths["out"].exists()
 
 
 def test_an_export_whose_clap_is_gone_says_what_it_lacks(paths: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "clap").rename(tmp_path / "elsewhere")
-    with pytest.raises(FileNotFoundError, match=r"no folder .*clap; .*export names it in its config\.json and holds no copy"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no folder .*clap; .*export names it in its config\.json and holds no copy"
+    ):
         load_export(paths["export"])
 
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from audio_corpus import write_audio
+from audio_corpus import write_audio, write_sung_corpus
 from small_hubert import write_hubert
 from token_corpus import SPEC, tiny_config, write_corpus
 
 from musicgen_core.conditioners.style import StyleExcerpt
 from musicgen_core.config.condition import StyleConditionConfig
 from musicgen_core.config.extractor import MelExtractorConfig, PretrainedExtractorConfig
-from musicgen_core.config.pattern import resolve_pattern
+from musicgen_core.config.pattern import ParallelPatternConfig, resolve_pattern
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.data.batches import TokenBatches, TokenDataset
 from musicgen_core.data.track_audio import TrackAudio
@@ -129,17 +129,11 @@ def test_counts_of_masks_are_those_of_lengths() -> None:
     assert torch.equal(count_masked(pattern, mask_BT), count_valid(pattern, lengths) - 5)
 
 
-@pytest.mark.filterwarnings("ignore")  # of transformers' modules
-@pytest.mark.parametrize("kind", ["mel", "transformers"])
-def test_a_run_resumes_and_splits_exactly(kind: str, corpus: Corpus, tmp_path: Path) -> None:
-    changes: dict[str, Any] = {}
-    if kind == "transformers":
-        path = str(write_hubert(tmp_path / "hubert"))
-        changes["extractor"] = PretrainedExtractorConfig(kind="transformers", path=path)
-    options = {"steps": 8, "checkpoint_every_steps": 4, "validate_every_steps": 4}
+def test_a_run_resumes_and_splits_exactly(corpus: Corpus, tmp_path: Path) -> None:
+    options = {"steps": 6, "checkpoint_every_steps": 3, "validate_every_steps": 3}
 
     def train(name: str, **more: Any) -> list[dict[str, Any]]:
-        return start(corpus, tmp_path / name, style_config(changes, **options, **more))
+        return start(corpus, tmp_path / name, style_config(**options, **more))
 
     whole = train("whole")
     weights, _ = load_best_weights(tmp_path / "whole")
@@ -147,9 +141,43 @@ def test_a_run_resumes_and_splits_exactly(kind: str, corpus: Corpus, tmp_path: P
     assert len(ready) == 4, "the normalisation and all levels have learnt, and the average has them"
     train("cut")
     (tmp_path / "cut/DONE").unlink()
-    (tmp_path / "cut/checkpoints/step-00000008/.metadata").write_bytes(b"")
+    (tmp_path / "cut/checkpoints/step-00000006/.metadata").write_bytes(b"")
     assert train("cut") == whole
     for one, other in zip(train("small", micro_batch_size=1), whole, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
-    deaf = start(corpus, tmp_path / "deaf", style_config({**changes, "dropout": 1.0, "mask_excerpt": False}, **options))
-    assert deaf[-1]["loss"] != whole[-1]["loss"], "the style changes the loss"
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers' modules
+def test_a_model_of_transformers_is_the_extractor(corpus: Corpus, tmp_path: Path) -> None:
+    """Its features reach the loss: another hidden state, another loss; and it is in no checkpoint."""
+    path = str(write_hubert(tmp_path / "hubert"))
+
+    def train(name: str, layer: int | None) -> list[dict[str, Any]]:
+        extractor = PretrainedExtractorConfig(kind="transformers", path=path, layer=layer)
+        options = {"steps": 4, "checkpoint_every_steps": 4, "validate_every_steps": 4}
+        return start(corpus, tmp_path / name, style_config({"extractor": extractor}, **options))
+
+    last, first = train("last", None), train("first", 0)
+    assert last[0]["loss"] == first[0]["loss"], "nothing speaks before the codebooks have learnt"
+    assert last[-1]["loss"] != first[-1]["loss"]
+    weights, _ = load_best_weights(tmp_path / "last")
+    assert not [name for name in weights if "extractor" in name or "conv" in name]
+
+
+def test_what_the_style_tells_is_learnt(tmp_path: Path) -> None:
+    """A track keeps to the 5 codes of its one note: who hears an excerpt knows them from the first frame on."""
+    corpus = write_sung_corpus(tmp_path, num_tracks=26, num_frames=40, one_note=True)
+    options = {"steps": 300, "validate_every_steps": 300, "checkpoint_every_steps": 300, "log_every_steps": 300}
+
+    def final(model: dict[str, Any], name: str) -> float:
+        pattern = ParallelPatternConfig(kind="parallel")
+        config = tiny_config(
+            {"pattern": pattern, **model}, segment_sec=0.2, learning_rate=5e-3, batch_size=8, cfg_dropout=0.0, **options
+        )
+        return next(line["loss"] for line in start(corpus, tmp_path / name, config) if line["kind"] == "valid")
+
+    mel = MelExtractorConfig(sample_rate_hz=8000, frame_rate_hz=100, window_samples=512, num_mels=64)
+    lengths = {"min_sec": 0.1, "eval_sec": 0.1, "max_sec": 0.15, "downsample": 3, "num_entries": 32, "eval_levels": 3}
+    values: dict[str, Any] = {**SMALL, **lengths, "dropout": 0.0, "mask_excerpt": False, "fusion": "sum"}
+    style = StyleConditionConfig(kind="style", extractor=mel, **values)
+    assert final({"conditions": {"style": style}}, "hearing") < final({}, "deaf") - 0.2
