@@ -10,11 +10,12 @@ import pytest
 import soundfile
 import torch
 from small_clap import write_clap
-from small_models import CODEC, CONDITIONER, MODEL, random_sequence
+from small_models import CODEC, CONDITIONER, MODEL, make_model, random_sequence
 from test_generate_stage import LoudCodec
 
 from musicgen_core.codec import load
 from musicgen_core.conditioners.recording import Recording
+from musicgen_core.conditioners.style import StyleConditioner
 from musicgen_core.config.condition import ClapConditionConfig, ConditionConfig, StyleConditionConfig
 from musicgen_core.config.evaluation import ContinuationConfig, GenerationConfig
 from musicgen_core.config.extractor import MelExtractorConfig
@@ -25,7 +26,7 @@ from musicgen_core.config.training import TrainingConfig
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import build_model
 from musicgen_core.lm.weights import load_export, save_export
-from musicgen_core.stages import generate
+from musicgen_core.stages import evaluate, generate
 from musicgen_core.util.atomic import write_json
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of transformers' modules
@@ -134,6 +135,21 @@ def test_a_style_that_cannot_be_heard_is_named(paths: dict[str, Any], tmp_path: 
     ):
         ask("none.wav")
     assert not paths["out"].exists()
+
+
+def test_figures_leave_out_what_the_style_was_heard_in(paths: dict[str, Any]) -> None:
+    """The middle 0.3 s of a segment of 1 s, in frames of 20 ms; nothing of a silent one."""
+    model, _ = load_export(paths["export"])
+    style = model.conditioners["style"]
+    assert isinstance(style, StyleConditioner)
+    times = np.arange(16000) / 16000
+    heard = Recording((0.3 * np.sin(2000 * times))[None].astype(np.float32), 16000)
+    rows = [{"style": style.take(heard), "description": None}, {"style": style.take(replace(heard, num_valid=100))}]
+    hidden = evaluate._hidden_frames(model, [np.zeros((4, 50)), np.zeros((4, 30))], rows, 50.0)
+    assert hidden is not None
+    assert np.flatnonzero(hidden[0]).tolist() == list(range(17, 33))
+    assert hidden[1].tolist() == [False] * 30
+    assert evaluate._hidden_frames(make_model(), [np.zeros((4, 50))], [{}], 50.0) is None
 
 
 def test_an_export_whose_clap_is_gone_says_what_it_lacks(paths: dict[str, Any], tmp_path: Path) -> None:
