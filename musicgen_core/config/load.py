@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from musicgen_core.config.condition import AUDIO_KINDS, fit_to_segment
+from musicgen_core.config.condition import AUDIO_KINDS, StyleConditionConfig, check_style, fit_to_segment
 from musicgen_core.config.evaluation import check_generation
 from musicgen_core.config.root import RootConfig, RunConfig
 from musicgen_core.config.sampling import check_sampling
@@ -269,6 +269,11 @@ def _check_run(run: RunConfig, names: dict[str, str]) -> None:
             raise ConfigError(_unknown(f"{names['model']}.conditions", name, FIELDS, "field of a track's metadata"))
         if not 0 <= condition.dropout <= 1:
             raise ConfigError(f"{names['model']}.conditions.{name}.dropout: {condition.dropout} must lie in [0, 1]")
+        if isinstance(condition, StyleConditionConfig):
+            try:
+                check_style(condition, training.segment_sec)
+            except ValueError as error:
+                raise ConfigError(f"{names['model']}.conditions.{name}{error}") from None
     if not 0 < training.min_segment_ratio <= 1:
         raise ConfigError(f"{names['training']}.min_segment_ratio: {training.min_segment_ratio} must lie in (0, 1]")
     try:

@@ -21,11 +21,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from musicgen_core.config.condition import ChromaConditionConfig, ClapConditionConfig, ConditionConfig
+from musicgen_core.config.condition import (
+    ChromaConditionConfig,
+    ClapConditionConfig,
+    ConditionConfig,
+    StyleConditionConfig,
+)
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.model import LutConditionerConfig
 from musicgen_core.config.pattern import resolve_pattern
 from musicgen_core.config.root import RunConfig
+from musicgen_core.flow import style_memory
 from musicgen_core.patterns.layout import build_pattern
 
 T5_WIDTH, T5_PARAMETERS = 768, 110_000_000
@@ -63,7 +69,7 @@ class Memory:
 
     average: int
     frozen: int
-    """A text encoder."""
+    """A text encoder, the feature extractor of a style."""
 
     copies: int
     """Weights as bf16, or gathered from other GPUs, and gradients on their way there."""
@@ -126,6 +132,7 @@ def estimate_memory(
     shards = num_processes if t.sharding != "none" else 1  # hybrid: the processes of one node
     each = -(-num_parameters // shards)
     frozen = 0 if isinstance(run.conditioner, LutConditionerConfig) else FP32 * T5_PARAMETERS
+    frozen += FP32 * sum(map(style_memory.count_frozen, _styles(run)))
     micro = t.micro_batch_size or max(1, t.batch_size // num_processes)
     length = _longest_condition(run) if condition_length is None else condition_length
     return Memory(
@@ -190,7 +197,8 @@ def _count(run: RunConfig, codec: CodecSpec) -> _Counts:
     norms = (6 if _has_cross(run) else 4) * dim
     embeddings = codec.num_codebooks * (codec.card + 1) * dim
     heads = _count_heads(run, codec)
-    tables = projections = biases = 0
+    tables = sum(map(style_memory.count_encoder, _styles(run)))
+    projections = biases = 0
     for width, rows in _conditioners(run):
         tables, projections, biases = tables + rows * width, projections + width * dim, biases + dim
     return _Counts(
@@ -222,9 +230,15 @@ def _conditioners(run: RunConfig) -> list[tuple[int, int]]:
             found.append((NUM_CHROMA, 0))
         elif isinstance(condition, ClapConditionConfig):
             found.append((CLAP_WIDTH, 0))  # its quantiser learns without gradients
+        elif isinstance(condition, StyleConditionConfig):
+            found.append((condition.dim, 0))  # its encoder is counted by itself
         else:
             found.append((condition.dim, condition.num_bins))
     return found
+
+
+def _styles(run: RunConfig) -> list[StyleConditionConfig]:
+    return [condition for condition in run.model.conditions.values() if isinstance(condition, StyleConditionConfig)]
 
 
 def _has_cross(run: RunConfig) -> bool:
@@ -237,6 +251,8 @@ def _longest_condition(run: RunConfig) -> int:
 
 
 def _positions(condition: ConditionConfig) -> int:
+    if isinstance(condition, StyleConditionConfig):
+        return style_memory.count_positions(condition)
     return condition.num_frames if isinstance(condition, ChromaConditionConfig) else 1
 
 
@@ -271,6 +287,7 @@ def _count_activations(run: RunConfig, codec: CodecSpec, batch: int, length: int
     # the last norm's input, the gradient of its output that the loss keeps (train/loss.py), and the condition
     around = batch * FP32 * (steps * (2 * dim + 2) + length * dim)
     around += INT64 * batch * codec.num_codebooks * steps  # ids
+    around += batch * sum(map(style_memory.count_saved_bytes, _styles(run)))
     if run.training.activation_checkpointing:
         return around + layers * FP32 * batch * steps * dim + _layer_bytes(run, codec, batch, length)
     return around + layers * _layer_bytes(run, codec, batch, length)

@@ -18,6 +18,7 @@ from musicgen_core.conditioners.base import Condition, Conditioner, Prepared
 from musicgen_core.conditioners.build import build_conditioner
 from musicgen_core.conditioners.fuse import Fused, fuse
 from musicgen_core.conditioners.quantizer import ResidualQuantizer
+from musicgen_core.conditioners.running_norm import RunningNorm
 from musicgen_core.config.condition import Fusion
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.model import ConditionerConfig, ModelConfig
@@ -69,7 +70,7 @@ def build_model(
         for parameter in built.parameters():
             parameter.fill_(float("nan"))
     for module in built.modules():
-        if isinstance(module, ResidualQuantizer):
+        if isinstance(module, ResidualQuantizer | RunningNorm):
             module.reset()
     return built
 

@@ -85,7 +85,13 @@ def load_export(folder: Path | str, device: torch.device | str = "cpu") -> tuple
     folder = Path(folder)
     info = _read_config(folder / CONFIG_NAME)
     parts = from_dict(_Parts, {key: info[key] for key in ("model", "conditioner", "codec")}, str(folder / CONFIG_NAME))
-    model = build_model(parts.model, _find_text_encoder(parts.conditioner, folder), parts.codec, device)
+    try:
+        model = build_model(parts.model, _find_text_encoder(parts.conditioner, folder), parts.codec, device)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}; {folder} names it in its {CONFIG_NAME} and holds no copy of it: bring it there, or write its "
+            f"new path into {CONFIG_NAME}"
+        ) from None
     path = folder / WEIGHTS_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{path}: absent; export the run again")

@@ -12,6 +12,7 @@ from musicgen_core.config.codec_channels import with_channels
 from musicgen_core.config.codec_spec import read_codec_folder, read_model_config
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.load import from_dict
+from musicgen_core.config.outside import list_outside
 from musicgen_core.config.root import ExportStageConfig, TrainStageConfig
 from musicgen_core.data.manifest import ManifestRecord, read_manifest
 from musicgen_core.data.plan import read_where
@@ -49,6 +50,7 @@ def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], wher
         extra["init_from"] = raw["init_from"]  # what these weights were before, and under which licence
     codec = _find_codec(trained.codec, read_where(where).codec)
     words = vocabulary(_captions(manifests))
+    lacks = list_outside(trained.conditioner, trained.model.conditions)
     num_frames = max(1, round(trained.training.segment_sec * trained.codec.frame_rate_hz))
     with atomic_folder(out) as folder:
         save_export(folder, model, trained, extra)
@@ -59,9 +61,11 @@ def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], wher
         notes = save_for_transformers(folder / "transformers", model, codec, words, num_frames)
         info = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         architecture = read_model_config(folder / "transformers")["architectures"][0]
-        write_text(folder / "README.md", write_card(model, info, architecture, notes))
+        write_text(folder / "README.md", write_card(model, info, architecture, notes, lacks))
     for note in notes:
         say(f"note: transformers/: {note}")
+    for line in lacks:
+        say(f"note: {out} {line}")
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     say(f"exported step {best['step']} ({num_parameters:,} parameters, {extra['tracks']} tracks) to {out}")
 
