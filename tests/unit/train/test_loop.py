@@ -3,11 +3,13 @@
 import json
 import math
 import os
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ import torch
 from token_corpus import tiny_config, write_corpus
 from torch.distributed.checkpoint.api import CheckpointException
 
+from musicgen_core.config.plain import added
+from musicgen_core.config.training import TrainingConfig
 from musicgen_core.stages.train import run
 from musicgen_core.train import checkpoint
 from musicgen_core.train.checkpoint import load_best_weights
@@ -216,6 +220,23 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path: Path, train: Tra
         Refused, match=r"training.learning_rate was 0.003, is 0.001; give the old values, or another run"
     ):
         train(tmp_path, tiny_config(steps=2, learning_rate=0.001))
+
+
+def test_a_run_from_before_a_key_was_there_goes_on(
+    tmp_path: Path, train: Train, undisturbed: Path, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`eps` plays a key that came with an upgrade between two starts."""
+    shutil.copytree(undisturbed, tmp_path / "run")
+    (tmp_path / "run/DONE").unlink()
+    shutil.rmtree(tmp_path / "run/checkpoints/step-00000020")
+    record = json.loads((tmp_path / "run/config.json").read_text())
+    del record["training"]["eps"]
+    (tmp_path / "run/config.json").write_text(json.dumps(record))
+    with pytest.raises(Refused, match=r"training.eps was None, is 1e-08"):
+        train(tmp_path / "run")
+    metadata = MappingProxyType(added(before=1e-8))
+    monkeypatch.setattr(TrainingConfig.__dataclass_fields__["eps"], "metadata", metadata)
+    assert train(tmp_path / "run") == history(undisturbed)
 
 
 def test_several_corpora_are_drawn_by_weight(tmp_path: Path) -> None:
