@@ -40,7 +40,8 @@ test: build  ## run all tests: cargo's and pytest's
 	cd .. && $(PY) -m pytest -q
 
 lint: build  ## formatting, lints, types, stubs
-	@ruff check . && ruff format --check .
+	@ruff check .
+	ruff format --check .
 	mypy
 	$(PY) -m mypy.stubtest musicgen_core._rust_loader
 	cd rust_loader && cargo fmt --check && cargo clippy --locked --quiet --all-targets --all-features -- -D warnings

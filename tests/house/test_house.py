@@ -123,7 +123,7 @@ def test_no_stray_marks() -> None:
 
 
 def test_one_run_can_hold_all_test_files() -> None:
-    # pytest imports a test file outside a package by its bare name: two of one name stop the whole run, not a part of it
+    # pytest imports a test file outside a package by its bare name: two of one name stop the whole run
     loose = [path.name for path in _tracked("tests/**/*.py") if not (path.parent / "__init__.py").exists()]
     twice = sorted({name for name in loose if loose.count(name) > 1} - {"conftest.py"})
     assert twice == [], f"rename one of each: {twice}"
