@@ -22,8 +22,8 @@ def run_lock(run_dir: Path, world: World) -> Iterator[None]:
     """The first process holds `run_dir/LOCK`, created with O_EXCL and naming host, process and SLURM job.
 
     A lock whose process or job is gone is taken over, and one's own of before is kept (a job that was queued again, a
-    process that has started again in its place), with a line that says which it was. Raises Refused when the owner lives, or
-    when it is on another machine and cannot be asked. A collective call.
+    process that has started again in its place), with a line that says which it was. Raises Refused when the owner
+    lives, or when it is on another machine and cannot be asked. A collective call.
     """
     path, mine = run_dir / "LOCK", _describe_self()
 
