@@ -116,7 +116,11 @@ def _watched(job: TrainJob, world: World) -> Iterator[None]:
         yield
         return
     places = ", ".join(sorted({str(index.parent) for index in job.indexes}))
-    waits = {"data": f"waiting for a batch from {places}", "checkpoint": f"writing to {job.run_dir}"}
+    waits = {
+        "data": f"waiting for a batch from {places}",
+        "validation": f"reading and measuring segments from {places}",
+        "checkpoint": f"writing to {job.run_dir}",
+    }
     with limit_stalls(world.watch, job.upkeep.stall_limit_sec, waits):
         yield
 

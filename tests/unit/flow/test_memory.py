@@ -15,6 +15,7 @@ from musicgen_core.flow.parameters import list_parameters
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import build_model
 from musicgen_core.patterns.apply import interleave
+from musicgen_core.tools import plan
 from musicgen_core.train.ema import Ema
 from musicgen_core.train.optim import build_optimizer
 from musicgen_core.train.parallel import distribute
@@ -148,6 +149,11 @@ def test_hybrid_shards_within_a_node_and_frozen_weights_have_no_moments(codec_sp
     assert memory.gradients == 4 * memory.num_trained
     assert memory.moments == 8 * memory.num_trained
     assert memory.num_trained < memory.num_parameters / 10
+
+
+def test_processes_that_do_not_spread_over_the_nodes_are_refused() -> None:
+    with pytest.raises(ValueError, match="--processes 3 do not spread evenly over --nodes 2"):
+        plan.run(processes=3, nodes=2)
 
 
 def test_a_small_gpu_gets_smaller_micro_batches_then_checkpointing_then_nothing(codec_spec: CodecSpec) -> None:
