@@ -121,7 +121,7 @@ def _watched(job: TrainJob, world: World) -> Iterator[None]:
         "validation": f"reading and measuring segments from {places}",
         "checkpoint": f"writing to {job.run_dir}",
     }
-    with limit_stalls(world.watch, job.upkeep.stall_limit_sec, waits):
+    with limit_stalls(world.watch, job.upkeep.stall_limit_sec, waits, on_cpu=world.device.type == "cpu"):
         yield
 
 
