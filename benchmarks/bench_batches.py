@@ -20,6 +20,7 @@ import numpy as np
 import record
 import torch
 import webdataset
+from turns import take_turns
 
 from musicgen_core import native
 from musicgen_core.config.data import CodecSpec
@@ -103,13 +104,8 @@ def make_ours(tracks: TrackTable, dtype: torch.dtype) -> tuple[Callable[[int], o
 
 def measure(calls: dict[str, Callable[[int], object]], rounds: int) -> dict[str, float]:
     """Median time of each call in ms; they take turns, after two rounds to warm up."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for n in range(rounds + 2):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call(n)
-            times[name].append(1e3 * (time.perf_counter() - started))
-    return {name: statistics.median(values[2:]) for name, values in times.items()}
+    times = take_turns(calls, rounds, warm_up=2)
+    return {name: 1e3 * statistics.median(values) for name, values in times.items()}
 
 
 def bench_batches(rounds: int) -> dict[str, Any]:

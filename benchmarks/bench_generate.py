@@ -22,6 +22,7 @@ from typing import Any
 
 import record
 import torch
+from turns import take_turns
 
 from musicgen_core.conditioners.base import Condition
 from musicgen_core.config.data import CodecSpec
@@ -101,16 +102,16 @@ def measure(
     config = GenerationConfig(temperature=0, cfg_coef=3.0)
     with torch.no_grad():
         condition = model.conditioner(model.conditioner.prepare([*captions, *[None] * batch]))
-    best = {"ours": float("inf"), "transformers": float("inf")}
     codes = {}
-    for _ in range(rounds):
-        for name in best:
-            started = clock()
-            if name == "ours":
-                codes[name] = generate(model, captions, num_frames, config)
-            else:
-                codes[name] = run_transformers(theirs, condition, batch, num_frames, 3.0)
-            best[name] = min(best[name], clock() - started)
+
+    def ours(_: int) -> None:
+        codes["ours"] = generate(model, captions, num_frames, config)
+
+    def transformers(_: int) -> None:
+        codes["transformers"] = run_transformers(theirs, condition, batch, num_frames, 3.0)
+
+    times = take_turns({"ours": ours, "transformers": transformers}, rounds, warm_up=0, clock=clock)
+    best = {name: min(values) for name, values in times.items()}
     agreement = float((codes["ours"] == codes["transformers"]).float().mean())
     return {
         "size": size,

@@ -11,7 +11,6 @@ import argparse
 import statistics
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import soundfile
 import sphn
 import torch
 from torchcodec.decoders import AudioDecoder
+from turns import take_turns
 
 from musicgen_core import native
 
@@ -114,7 +114,7 @@ READERS: dict[str, Reader] = {
 
 def median_ms(path: Path, starts_sec: np.ndarray) -> dict[str, float]:
     """Median time of each reader that reads this file; they take turns."""
-    times: dict[str, list[float]] = {}
+    reading: dict[str, Callable[[int], object]] = {}
     for name, read in READERS.items():
         try:
             found = np.asarray(read(path, 20.0))
@@ -124,13 +124,9 @@ def median_ms(path: Path, starts_sec: np.ndarray) -> dict[str, float]:
         if abs(found.shape[-1] - SEGMENT_SEC * TARGET_HZ) > 0.01 * SEGMENT_SEC * TARGET_HZ:
             print(f"    {name} returns {found.shape[-1]} samples of {path.name}")
             continue
-        times[name] = []
-    for start_sec in starts_sec:
-        for name in times:
-            started = time.perf_counter()
-            READERS[name](path, float(start_sec))
-            times[name].append(1e3 * (time.perf_counter() - started))
-    return {name: statistics.median(values) for name, values in times.items()}
+        reading[name] = lambda number, read=read: read(path, float(starts_sec[number]))
+    times = take_turns(reading, len(starts_sec), warm_up=0)
+    return {name: 1e3 * statistics.median(values) for name, values in times.items()}
 
 
 def main() -> None:

@@ -1,12 +1,14 @@
 """Two threads against one, and Python beside a native call: `python benchmarks/bench_threads.py`, on two idle cores.
 
-Claims: two Python threads read at least 1.9 times as many segments as one; a Python thread that counts keeps at least
-80 % of its pace while another one is inside a native call. One thread and two take turns; prints medians of ratios.
+Claims: two Python threads read at least 1.9 times as many segments as one, and cut as many more batches of tokens; a
+Python thread that counts keeps at least 80 % of its pace while another one is inside a native call. As a scale: SHA-256
+over a block that stays in a core's cache, which shares nothing. One thread and two take turns; prints medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import statistics
 import tempfile
 import threading
@@ -16,9 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import record
+import torch
+from bench_batches import CODEC, make_ours, write_corpus
 from bench_native import RATE_HZ, SEGMENT_SEC, TARGET_HZ, TRACK_SEC, write_tracks
 
 from musicgen_core import native
+from musicgen_core.data.tracks import open_tracks
 
 
 def read(path: Path, start: int) -> None:
@@ -43,19 +48,39 @@ def seconds_of(num_threads: int, work: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def speedup(path: Path, starts: np.ndarray, rounds: int) -> float:
-    """How many times the segments of one thread two threads read in the same time."""
-
-    def work() -> None:
-        for start in starts:
-            read(path, int(start))
-
+def speedup(work: Callable[[], None], rounds: int) -> float:
+    """How much more often two threads do `work` in the same time than one."""
     work()
     ratios = []
     for _ in range(rounds):
         one, two = seconds_of(1, work), seconds_of(2, work)
         ratios.append(2 * one / two)
     return statistics.median(ratios)
+
+
+def hash_block() -> Callable[[], None]:
+    block = bytes(1 << 18)
+
+    def work() -> None:
+        for _ in range(200):
+            hashlib.sha256(block)
+
+    return work
+
+
+def cut_batches(folder: Path) -> Callable[[], None]:
+    """Batches of 32 segments, each thread into its own buffers."""
+    write_corpus(folder)
+    tracks = open_tracks([folder], [folder / "index.bin"], "train", CODEC)
+    own = threading.local()
+
+    def work() -> None:
+        if not hasattr(own, "cut"):
+            own.cut, _ = make_ours(tracks, torch.int64)
+        for number in range(200):
+            own.cut(number)
+
+    return work
 
 
 def counts_per_sec(seconds: float) -> float:
@@ -95,8 +120,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = write_tracks(Path(folder))
         wav_CN, _ = native.decode(paths["wav"])
+        works: dict[str, Callable[[], None]] = {"sha256": hash_block(), "batches": cut_batches(Path(folder))}
         for name, path in paths.items():
-            found["speedup_of_two_threads"][name] = speedup(path, starts, arguments.rounds)
+            works[name] = lambda path=path: [read(path, int(start)) for start in starts]
+        for name, work in works.items():
+            found["speedup_of_two_threads"][name] = speedup(work, arguments.rounds)
         beside: dict[str, Callable[[], object]] = {
             f"read_segment {name}": lambda path=path: read(path, 0) for name, path in paths.items()
         }

@@ -30,6 +30,7 @@ import numpy as np
 import record
 import torch
 from torch import Tensor
+from turns import take_turns
 
 from musicgen_core import native
 from musicgen_core.config.data import CodecSpec
@@ -133,12 +134,8 @@ def measure(batch: int, num_frames: int, rounds: int, clock: Callable[[], float]
     ours = Ours(MODEL, random_codes(batch, num_frames))
     theirs = Theirs(ours)
     losses = {"ours": ours.step(), "transformers": theirs.step()}
-    times: dict[str, list[float]] = {"ours": [], "transformers": []}
-    for _ in range(rounds):
-        for name, step in (("ours", ours.step), ("transformers", theirs.step)):
-            started = clock()
-            step()
-            times[name].append(clock() - started)
+    steps = {"ours": lambda _: ours.step(), "transformers": lambda _: theirs.step()}
+    times = take_turns(steps, rounds, warm_up=0, clock=clock)
     medians = {name: statistics.median(values) for name, values in times.items()}
     return {
         "batch": batch,

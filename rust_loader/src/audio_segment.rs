@@ -7,7 +7,7 @@ use crate::decode::{Audio, Interrupt};
 use crate::error::{Error, Result};
 use crate::filter::Preset;
 use crate::kernels;
-use crate::memory::zeros;
+use crate::memory::rest;
 use crate::resample::Resampler;
 use crate::segments::decode_wanted;
 use crate::stream::Source;
@@ -21,8 +21,9 @@ pub struct Form {
 
 /// A decoded and mixed segment that waits to be resampled into its place.
 pub struct Segment {
-    /// [num_rows, num_inputs]: one row per channel, or one for all of them.
+    /// [at least num_rows, num_inputs]: one row per channel, or one for all of them.
     rows: Vec<f32>,
+    num_rows: usize,
     num_inputs: usize,
     /// The file's sample that each row begins with.
     origin: u64,
@@ -46,7 +47,7 @@ pub fn read_segment(
         Ok((resampler, inputs))
     };
     let ask = |rate_hz| plan(rate_hz).map(|(_, inputs)| (inputs.start, inputs.end - inputs.start));
-    let audio = decode_wanted(source, &ask, false, interrupt)?;
+    let audio = decode_wanted(source, &ask, form.num_channels == 1, false, interrupt)?;
     let (resampler, inputs) = plan(audio.sample_rate_hz)?;
     let wanted = inputs.end - inputs.start;
     let num_inputs = audio.num_samples();
@@ -57,8 +58,10 @@ pub fn read_segment(
     } else {
         0
     };
+    let (rows, num_rows) = mix(audio, form.num_channels, &source)?;
     Ok(Segment {
-        rows: mix(audio, form.num_channels, &source)?,
+        rows,
+        num_rows,
         num_inputs,
         origin: inputs.start,
         start,
@@ -81,7 +84,7 @@ impl Segment {
         }
         for channel in 0..self.num_channels {
             let (before, row) = out[..(channel + 1) * stride].split_at_mut(channel * stride);
-            match self.rows.chunks_exact(self.num_inputs.max(1)).nth(channel) {
+            match self.rows.chunks_exact(self.num_inputs.max(1)).take(self.num_rows).nth(channel) {
                 Some(x) => self.resampler.apply(x, self.origin, self.start, &mut row[..self.num_samples]),
                 None if channel > 0 => row.copy_from_slice(&before[..stride]), // mono, repeated
                 None => {}
@@ -91,23 +94,25 @@ impl Segment {
     }
 }
 
-/// AudioCraft's rules: mean to mono, mono repeated (later, when it is resampled), the first channels kept.
-fn mix(audio: Audio, num_channels: usize, source: &Source<'_>) -> Result<Vec<f32>> {
-    let (have, num_samples) = (audio.num_channels, audio.num_samples());
-    match num_channels {
-        1 if have > 1 => {
-            let mut mono = zeros(&source.name(), num_samples)?;
-            kernels::mix_to_mono(&audio.samples, have, &mut mono);
-            Ok(mono)
-        }
-        1.. if have == 1 || num_channels <= have => {
-            let mut samples = audio.samples;
-            samples.truncate(num_channels * num_samples);
-            Ok(samples)
-        }
-        _ => Err(Error::value(format!(
-            "{}: cannot make {num_channels} channels of {have}; choose 1, or at most {have}",
-            source.name()
-        ))),
+impl Drop for Segment {
+    fn drop(&mut self) {
+        rest(std::mem::take(&mut self.rows));
     }
+}
+
+/// AudioCraft's rules: mean to mono, mono repeated (later, when it is resampled), the first channels kept. -> (planar
+/// samples, how many rows of them count)
+fn mix(audio: Audio, num_channels: usize, source: &Source<'_>) -> Result<(Vec<f32>, usize)> {
+    let (have, mut samples) = (audio.num_channels, audio.samples);
+    match num_channels {
+        1 if have > 1 => kernels::mix_in_place(&mut samples, have),
+        1.. if have == 1 || num_channels <= have => {}
+        _ => {
+            return Err(Error::value(format!(
+                "{}: cannot make {num_channels} channels of {have}; choose 1, or at most {have}",
+                source.name()
+            )));
+        }
+    }
+    Ok((samples, num_channels.min(have)))
 }

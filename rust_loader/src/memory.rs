@@ -1,7 +1,8 @@
 //! Large buffers whose size comes from a file or a caller: an error instead of the abort that `vec!` ends in when the
-//! system has no such memory.
+//! system has no such memory. And one large buffer per thread that is used again.
 
 use std::alloc::{Layout, alloc_zeroed};
+use std::cell::Cell;
 
 use bytemuck::Zeroable;
 
@@ -32,9 +33,53 @@ pub fn filled<T: Copy>(what: &str, len: usize, value: T) -> Result<Vec<T>> {
     Ok(values)
 }
 
+/// Most bytes that a thread keeps between two calls: half a minute of 44.1 kHz stereo is 10 MiB.
+const MAX_RESTING_BYTES: usize = 32 << 20;
+
+thread_local! {
+    static RESTING: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Keeps a buffer for this thread's next `used`: new memory of some megabytes costs about what decoding WAV to it does.
+pub fn rest(values: Vec<f32>) {
+    if values.capacity() * size_of::<f32>() <= MAX_RESTING_BYTES {
+        // A thread that ends has no place any more.
+        let _ = RESTING.try_with(|resting| resting.set(values));
+    }
+}
+
+/// `len` values for a caller who overwrites all that is read: what rested here, or zeros.
+pub fn used(what: &str, len: usize) -> Result<Vec<f32>> {
+    let mut values = RESTING.try_with(Cell::take).unwrap_or_default();
+    let fits = values.len() >= len && values.capacity() / 5 * 4 <= len;
+    if !fits {
+        drop(values);
+        return zeros(what, len);
+    }
+    values.truncate(len);
+    Ok(values)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buffer_rests_in_its_thread_and_fits_or_is_dropped() {
+        let values = vec![1.0; 1000];
+        let place = values.as_ptr();
+        rest(values);
+        std::thread::spawn(|| assert_eq!(used("x.wav", 1000).unwrap(), [0.0; 1000])).join().unwrap();
+        let again = used("x.wav", 900).unwrap();
+        assert_eq!((again.as_ptr(), again.len()), (place, 900));
+        assert_eq!(used("x.wav", 900).unwrap()[0], 0.0); // nothing rests now
+        rest(again);
+        assert_eq!(used("x.wav", 2000).unwrap(), [0.0; 2000]);
+        rest(vec![1.0; 1000]);
+        assert_eq!(used("x.wav", 10).unwrap(), [0.0; 10]); // not 4 kB for 40 bytes
+        rest(vec![1.0; MAX_RESTING_BYTES / 4 + 1]);
+        assert_eq!(used("x.wav", MAX_RESTING_BYTES / 4 + 1).unwrap()[0], 0.0);
+    }
 
     #[test]
     fn too_much_is_an_error() {

@@ -6,20 +6,23 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::decode::Audio;
 use crate::error::{Error, Result};
-use crate::memory::zeros;
+use crate::kernels;
+use crate::memory::used;
 use crate::planes::MAX_DECODED_SAMPLES;
 use crate::seek_cache::{FileIdentity, SeekCache};
 use crate::segments::Wanted;
 use crate::stream::{MAX_CHANNELS, MAX_SAMPLE_RATE_HZ, Source, Stream};
 
 const HEADER_BYTES: usize = 4096;
-const BLOCK_BYTES: usize = 1 << 17;
+/// What is read at once: it and its samples stay in a core's cache until they are mixed.
+const BLOCK_BYTES: usize = 1 << 15;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sample {
@@ -76,8 +79,8 @@ struct Layout {
 /// 64 bytes or so each, and the path. None for a file that this reader leaves to others.
 static LAYOUTS: SeekCache<Option<Layout>> = SeekCache::new(16 << 20);
 
-/// None for a file that this reader leaves to others.
-pub fn read(path: &Path, identity: &FileIdentity, wanted: Wanted<'_>) -> Result<Option<Audio>> {
+/// None for a file that this reader leaves to others. `may_mix`: integers of several channels come as their mean.
+pub fn read(path: &Path, identity: &FileIdentity, wanted: Wanted<'_>, may_mix: bool) -> Result<Option<Audio>> {
     let failed = |e| Error::io(path, e);
     let layout = match LAYOUTS.get(identity) {
         Some(layout) => *layout,
@@ -96,22 +99,55 @@ pub fn read(path: &Path, identity: &FileIdentity, wanted: Wanted<'_>) -> Result<
     if len as u64 > MAX_DECODED_SAMPLES / layout.num_channels as u64 {
         return Ok(None); // the common path says what is too much
     }
-    let Layout { sample, num_channels, sample_rate_hz, data_at, .. } = layout;
-    let frame_bytes = sample.bytes() * num_channels;
-    let mut samples = zeros::<f32>(&path.display().to_string(), num_channels * len)?;
-    let mut block = vec![0u8; (BLOCK_BYTES / frame_bytes).clamp(1, len.max(1)) * frame_bytes];
-    let mut at = 0;
-    while at < len {
-        let frames = (block.len() / frame_bytes).min(len - at);
-        let bytes = &mut block[..frames * frame_bytes];
-        file.read_exact_at(bytes, data_at + (start + at as u64) * frame_bytes as u64).map_err(failed)?;
-        let mut rows: Vec<&mut [f32]> =
-            samples.chunks_exact_mut(len.max(1)).map(|row| &mut row[at..at + frames]).collect();
-        convert(sample, bytes, &mut rows);
-        at += frames;
+    let integer = !matches!(layout.sample, Sample::F32Le | Sample::F64Le);
+    let mixed = may_mix && integer;
+    let samples = layout.read(&file, path, start, len, mixed)?;
+    let num_channels = if mixed { 1 } else { layout.num_channels };
+    Ok(Some(Audio { samples, num_channels, sample_rate_hz: layout.sample_rate_hz, integer }))
+}
+
+impl Layout {
+    /// Samples `start .. start + len`, [num_channels, len], or their mean, [len].
+    fn read(&self, file: &File, path: &Path, start: u64, len: usize, mixed: bool) -> Result<Vec<f32>> {
+        let (name, num_channels) = (path.display().to_string(), self.num_channels);
+        if mixed {
+            let mut mono = used(&name, len)?;
+            let mut planar = Vec::new();
+            self.read_blocks(file, start..start + len as u64, |at, bytes| {
+                let frames = bytes.len() / self.frame_bytes();
+                planar.resize(num_channels * frames, 0.0);
+                convert(self.sample, bytes, &mut planar.chunks_exact_mut(frames).collect::<Vec<_>>());
+                kernels::mix_in_place(&mut planar, num_channels);
+                mono[at..at + frames].copy_from_slice(&planar[..frames]);
+            })
+            .map_err(|e| Error::io(path, e))?;
+            return Ok(mono);
+        }
+        let mut samples = used(&name, num_channels * len)?;
+        self.read_blocks(file, start..start + len as u64, |at, bytes| {
+            let rows = samples.chunks_exact_mut(len).map(|row| &mut row[at..at + bytes.len() / self.frame_bytes()]);
+            convert(self.sample, bytes, &mut rows.collect::<Vec<_>>());
+        })
+        .map_err(|e| Error::io(path, e))?;
+        Ok(samples)
     }
-    let integer = !matches!(sample, Sample::F32Le | Sample::F64Le);
-    Ok(Some(Audio { samples, num_channels, sample_rate_hz, integer }))
+
+    /// Whole frames of a range, block by block, with the number of the block's first one in the range.
+    fn read_blocks(&self, file: &File, range: Range<u64>, mut take: impl FnMut(usize, &[u8])) -> io::Result<()> {
+        let len = (range.end - range.start) as usize;
+        let most = (BLOCK_BYTES / self.frame_bytes()).clamp(1, len.max(1));
+        let mut block = vec![0u8; most * self.frame_bytes()];
+        for at in (0..len).step_by(most) {
+            let bytes = &mut block[..most.min(len - at) * self.frame_bytes()];
+            file.read_exact_at(bytes, self.data_at + (range.start + at as u64) * self.frame_bytes() as u64)?;
+            take(at, bytes);
+        }
+        Ok(())
+    }
+
+    fn frame_bytes(&self) -> usize {
+        self.sample.bytes() * self.num_channels
+    }
 }
 
 fn find_layout(path: &Path) -> io::Result<Option<Layout>> {

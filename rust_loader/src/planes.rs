@@ -3,7 +3,7 @@
 use symphonia::core::audio::GenericAudioBufferRef;
 
 use crate::error::{Error, Result};
-use crate::memory::zeros;
+use crate::memory::{used, zeros};
 
 /// Most samples, over all channels, that one call may decode: 8 GiB of float32, 6.7 hours of 44.1 kHz stereo.
 pub const MAX_DECODED_SAMPLES: u64 = 1 << 31;
@@ -20,7 +20,7 @@ impl Planes {
     /// Room for `expected` samples per channel; it may turn out to be wrong either way, and more than there is.
     pub fn new(num_channels: usize, expected: usize) -> Self {
         let stride = expected.min(MAX_DECODED_SAMPLES as usize / num_channels);
-        match zeros("", num_channels * stride) {
+        match used("", num_channels * stride) {
             Ok(data) => Self { data, num_channels, stride, len: 0 },
             Err(_) => Self { data: Vec::new(), num_channels, stride: 0, len: 0 },
         }

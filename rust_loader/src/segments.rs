@@ -28,13 +28,15 @@ pub fn decode_segment(
     from_start: bool,
     interrupt: Interrupt<'_>,
 ) -> Result<Audio> {
-    decode_wanted(source, &|_| Ok((start, count)), from_start, interrupt)
+    decode_wanted(source, &|_| Ok((start, count)), false, from_start, interrupt)
 }
 
-/// As `decode_segment`, where the file's rate decides what is wanted.
+/// As `decode_segment`, where the file's rate decides what is wanted. `may_mix`: the mean over channels will do, where
+/// it can be had on the way.
 pub fn decode_wanted(
     source: Source<'_>,
     wanted: Wanted<'_>,
+    may_mix: bool,
     from_start: bool,
     interrupt: Interrupt<'_>,
 ) -> Result<Audio> {
@@ -44,7 +46,7 @@ pub fn decode_wanted(
             return read_mpeg(mpeg, wanted, interrupt);
         }
         let sought = match source {
-            Source::File(path) if !from_start => read_by_seeking(path, wanted, interrupt)?,
+            Source::File(path) if !from_start => read_by_seeking(path, wanted, may_mix, interrupt)?,
             Source::Part { .. } if !from_start => read_by_stamps(&mut Stream::open(source, false)?, wanted, interrupt)?,
             _ => None,
         };
@@ -81,13 +83,13 @@ fn rate_of(stream: &Stream<'_>, source: Source<'_>) -> Result<u32> {
 }
 
 /// None when anything speaks against it: the caller then reads from the start.
-fn read_by_seeking(path: &Path, wanted: Wanted<'_>, interrupt: Interrupt<'_>) -> Result<Option<Audio>> {
+fn read_by_seeking(path: &Path, wanted: Wanted<'_>, may_mix: bool, interrupt: Interrupt<'_>) -> Result<Option<Audio>> {
     let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
     if !metadata.is_file() {
         return Ok(None); // `Stream::open` says what it is
     }
     let file = FileIdentity::new(path, &metadata);
-    if let Some(audio) = pcm_segment::read(path, &file, wanted)? {
+    if let Some(audio) = pcm_segment::read(path, &file, wanted, may_mix)? {
         return Ok(Some(audio));
     }
     let index = match seek_index::known(&file) {

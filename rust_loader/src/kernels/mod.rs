@@ -6,7 +6,7 @@ mod samples;
 mod token;
 
 pub use fir::{Fir, Target};
-pub use samples::{end_above, first_above, first_nonfinite, mix_to_mono, peak, sum_of_squares};
+pub use samples::{end_above, first_above, first_nonfinite, mix_in_place, mix_to_mono, peak, sum_of_squares};
 pub use token::Token;
 
 /// (C++ compiler, Rust compiler) that made this code.

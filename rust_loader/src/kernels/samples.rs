@@ -7,26 +7,38 @@ const BLOCK: usize = 1024;
 /// does it: a multiplication by the reciprocal rounds differently for 3, 5, 6, ...
 pub fn mix_to_mono(input: &[f32], num_channels: usize, out: &mut [f32]) {
     assert!(num_channels > 0 && input.len() == num_channels * out.len());
-    if out.is_empty() {
+    let (first, others) = input.split_at(out.len());
+    if num_channels == 2 {
+        for ((mean, x), y) in out.iter_mut().zip(first).zip(others) {
+            *mean = (x + y) / 2.0;
+        }
+    } else {
+        out.copy_from_slice(first);
+        mean_with(out, others, num_channels);
+    }
+}
+
+/// The same into the first row of `samples` [num_channels, num_samples]; the other rows stay as they are.
+pub fn mix_in_place(samples: &mut [f32], num_channels: usize) {
+    assert!(num_channels > 0 && samples.len().is_multiple_of(num_channels));
+    let (first, others) = samples.split_at_mut(samples.len() / num_channels);
+    mean_with(first, others, num_channels);
+}
+
+fn mean_with(sum: &mut [f32], others: &[f32], num_channels: usize) {
+    if sum.is_empty() {
         return;
     }
-    let mut channels = input.chunks_exact(out.len());
-    match (channels.next(), channels.next()) {
-        (Some(first), Some(second)) => {
-            for ((sum, x), y) in out.iter_mut().zip(first).zip(second) {
-                *sum = x + y;
-            }
-        }
-        _ => out.copy_from_slice(input),
-    }
-    for channel in channels {
-        for (sum, x) in out.iter_mut().zip(channel) {
+    let divisor = num_channels as f32;
+    let mut others = others.chunks_exact(sum.len());
+    let last = others.next_back();
+    for channel in others {
+        for (sum, x) in sum.iter_mut().zip(channel) {
             *sum += x;
         }
     }
-    let divisor = num_channels as f32;
-    for sum in out {
-        *sum /= divisor;
+    for (sum, x) in sum.iter_mut().zip(last.unwrap_or_default()) {
+        *sum = (*sum + x) / divisor;
     }
 }
 
@@ -147,9 +159,20 @@ mod tests {
 
     #[test]
     fn mean_is_added_in_channel_order() {
-        let mut out = [0.0; 2];
-        mix_to_mono(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, &mut out);
-        assert_eq!(out, [3.0, 4.0]);
+        for num_channels in 1..=8 {
+            let mut planar = noise(num_channels * 100);
+            let mean = |i: usize| {
+                let sum = (1..num_channels).fold(planar[i], |sum, channel| sum + planar[channel * 100 + i]);
+                sum / num_channels as f32
+            };
+            let expected: Vec<u32> = (0..100).map(|i| mean(i).to_bits()).collect();
+            let mut out = [0.0; 100];
+            mix_to_mono(&planar, num_channels, &mut out);
+            assert_eq!(out.map(f32::to_bits).as_slice(), expected);
+            mix_in_place(&mut planar, num_channels);
+            assert_eq!(planar[..100], out);
+        }
         mix_to_mono(&[], 2, &mut []);
+        mix_in_place(&mut [], 2);
     }
 }
