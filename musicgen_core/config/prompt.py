@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from musicgen_core.config.plain import added
+
 
 @dataclass(frozen=True, kw_only=True)
 class PromptConfig:
@@ -18,10 +20,10 @@ class PromptConfig:
     melody_start_sec: float = 0.0
     """Where in that file the melody begins."""
 
-    style: str | None = None
+    style: str | None = field(default=None, metadata=added(before=None))
     """Path of an audio file to sound like, for a model with a condition of kind style."""
 
-    style_start_sec: float = 0.0
+    style_start_sec: float = field(default=0.0, metadata=added(before=0.0))
     """Where in that file the music begins, of which the middle is taken."""
 
     conditions: dict[str, str | float] = field(default_factory=dict)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from musicgen_core.config.plain import added
 
 if TYPE_CHECKING:
     from musicgen_core.config.root import RunConfig
@@ -30,7 +32,7 @@ class InitFromConfig:
     accept_noncommercial: bool = False
     """Required for weights under a non-commercial licence, as MusicGen's released ones; the export's card says so."""
 
-    accept_pickle: bool = False
+    accept_pickle: bool = field(default=False, metadata=added(before=False))
     """Required for weights in a pickle: AudioCraft's state_dict.bin, transformers' pytorch_model.bin. torch's
     weights-only unpickler reads it and runs nothing."""
 

@@ -1,4 +1,4 @@
-"""What a style condition adds to the forecast of a run's memory (flow/memory.py). Imports no torch."""
+"""What a style condition adds to a run's parameters (flow/parameters.py) and memory (flow/memory.py), without torch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ PRETRAINED_WIDTH, PRETRAINED_RATE_HZ, PRETRAINED_PARAMETERS = 768, 75, 95_000_00
 FP32 = 4
 
 
-def count_encoder(style: StyleConditionConfig) -> int:
-    """Trained parameters between the features and the output projection."""
-    width = style.extractor.num_mels if isinstance(style.extractor, MelExtractorConfig) else PRETRAINED_WIDTH
-    return (width + 1) * style.dim + style.num_layers * (12 * style.dim**2 + 4 * style.dim)
+def list_encoder(style: StyleConditionConfig) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the parameters between the features and the output projection."""
+    dim = style.dim
+    shapes: dict[str, tuple[int, ...]] = {"input_proj.weight": (dim, _width(style)), "input_proj.bias": (dim,)}
+    layer: dict[str, tuple[int, ...]] = {"in_proj.weight": (3 * dim, dim), "out_proj.weight": (dim, dim)}
+    layer |= {"linear1.weight": (4 * dim, dim), "linear2.weight": (dim, 4 * dim)}
+    layer |= {f"{norm}.{part}": (dim,) for norm in ("norm1", "norm2") for part in ("weight", "bias")}
+    for number in range(style.num_layers):
+        shapes |= {f"encoder.layers.{number}.{name}": shape for name, shape in layer.items()}
+    return shapes
 
 
 def count_frozen(style: StyleConditionConfig) -> int:
@@ -40,5 +46,9 @@ def count_saved_bytes(style: StyleConditionConfig) -> int:
     """What autograd saves of a sample in fp32, at most: per layer and number of its width 20 numbers (two norms' inputs
     and outputs, queries, keys, values, the result of attention and the feed-forward before and after GELU), and around
     them the features, what enters the normalisation, and what leaves the quantiser."""
-    width = style.extractor.num_mels if isinstance(style.extractor, MelExtractorConfig) else PRETRAINED_WIDTH
-    return FP32 * count_frames(style) * ((20 * style.num_layers + 4) * style.dim + width)
+    return FP32 * count_frames(style) * ((20 * style.num_layers + 4) * style.dim + _width(style))
+
+
+def _width(style: StyleConditionConfig) -> int:
+    """Of the features."""
+    return style.extractor.num_mels if isinstance(style.extractor, MelExtractorConfig) else PRETRAINED_WIDTH

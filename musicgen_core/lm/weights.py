@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from musicgen_core.config.data import CodecSpec
-from musicgen_core.config.load import from_dict
+from musicgen_core.config.load import from_plain
 from musicgen_core.config.model import ConditionerConfig, ModelConfig, T5ConditionerConfig
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.lm.model import LanguageModel, build_model
@@ -84,7 +84,7 @@ def load_export(folder: Path | str, device: torch.device | str = "cpu") -> tuple
 
     folder = Path(folder)
     info = _read_config(folder / CONFIG_NAME)
-    parts = from_dict(_Parts, {key: info[key] for key in ("model", "conditioner", "codec")}, str(folder / CONFIG_NAME))
+    parts = from_plain(_Parts, {key: info[key] for key in ("model", "conditioner", "codec")}, str(folder / CONFIG_NAME))
     try:
         model = build_model(parts.model, _find_text_encoder(parts.conditioner, folder), parts.codec, device)
     except FileNotFoundError as error:
@@ -117,7 +117,7 @@ def read_words(folder: Path) -> list[str]:
 
 def read_codec(info: Mapping[str, Any]) -> CodecSpec:
     """The codec an export was trained on, from the contents of its config.json."""
-    return from_dict(CodecSpec, info["codec"], "codec")
+    return from_plain(CodecSpec, info["codec"], "codec")
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
