@@ -58,7 +58,7 @@ dag: build  ## draw the graph of rules as docs/dag.svg (needs graphviz)
 	echo docs/dag.svg
 
 digests: build  ## record the code of the stages, after versions in musicgen_core/stages were raised where results differ
-	@$(PY) tests/house/stage_code.py
+	@$(PY) tests/house/stage_code.py && $(PY) tests/house/config_keys.py
 
 bench: build  ## run every benchmark, each against a peer in the same run
 	@uv=$$(command -v uv || echo .uv/bin/uv)

@@ -146,8 +146,7 @@ def _add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, ann
 
 def _run_stage(name: str, function: Callable[..., Any], config: list[Any], values: dict[str, Any]) -> Any:
     """Check that a stage's inputs are as their own stages left them, run it, and seal what it wrote."""
-    from dataclasses import asdict
-
+    from musicgen_core.config.plain import to_plain
     from musicgen_core.util.receipt import check_inputs, write_receipt
 
     stage, started = STAGES[name], time.monotonic()
@@ -156,7 +155,7 @@ def _run_stage(name: str, function: Callable[..., Any], config: list[Any], value
     inputs = check_inputs([path for path in _flat(given) if isinstance(path, Path)])
     result = function(*config, **values)
     for output in written:
-        write_receipt(output, name, stage.version, asdict(config[0]), inputs, time.monotonic() - started)
+        write_receipt(output, name, stage.version, to_plain(config[0]), inputs, time.monotonic() - started)
     return result
 
 

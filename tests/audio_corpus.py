@@ -46,8 +46,11 @@ def play(notes: np.ndarray, num_samples: int, rate_hz: int = RATE_HZ, note_sec: 
     return (0.3 * np.sin(2 * np.pi * np.cumsum(frequency_N) / rate_hz)).astype(np.float32)
 
 
-def write_sung_corpus(root: Path, num_tracks: int = 10, num_frames: int = 200) -> tuple[Path, Path, Path]:
-    """Codes that only the audio foretells: a note per frame, drawn anew, and a code among the 5 of that note.
+def write_sung_corpus(
+    root: Path, num_tracks: int = 10, num_frames: int = 200, one_note: bool = False
+) -> tuple[Path, Path, Path]:
+    """Codes that only the audio foretells: a note per frame, drawn anew, and a code among the 5 of that note; or one
+    note for each whole track, the next in the next.
 
     -> manifest folder, index, tar.
     """
@@ -59,7 +62,7 @@ def write_sung_corpus(root: Path, num_tracks: int = 10, num_frames: int = 200) -
     codes, wavs = {}, {}
     for number in range(num_tracks):
         key = native.hash_bytes(f"sung {number}".encode())
-        notes = random.integers(0, 12, num_frames)
+        notes = np.full(num_frames, number % 12) if one_note else random.integers(0, 12, num_frames)
         codes[key] = (5 * notes + random.integers(0, 5, (SPEC.num_codebooks, num_frames))).astype(np.uint16)
         wav_N = play(np.append(notes, 0), (num_frames + 1) * SPEC.hop_samples, note_sec=SPEC.hop_samples / RATE_HZ)
         wavs[key] = wav_N[LEAD_SAMPLES : LEAD_SAMPLES + num_frames * SPEC.hop_samples]

@@ -82,8 +82,12 @@ def write_codec(folder: Path, settings: Settings, state: Mapping[str, Tensor]) -
 
 
 def from_audiocraft(config: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> tuple[Settings, State]:
-    """AudioCraft's codec -> transformers' settings and state. ValueError names a setting that has no counterpart."""
-    return _to_transformers(from_audiocraft_settings(config, source), state)
+    """AudioCraft's codec -> transformers' settings and state. ValueError names what has no counterpart."""
+    settings = from_audiocraft_settings(config, source)
+    try:
+        return _to_transformers(settings, state)
+    except KeyError as error:
+        raise ValueError(f"{source}: {error.args[0]}") from None
 
 
 def from_audiocraft_settings(config: Mapping[str, Any], source: str) -> Settings:

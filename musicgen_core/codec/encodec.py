@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from musicgen_core.codec.base import check_codes, check_wav
+from musicgen_core.codec.weights import REMEDY
 from musicgen_core.config.codec_spec import WEIGHTS_NAME, codec_bandwidth, read_codec_folder, read_model_config
+from musicgen_core.util.fit import check_loaded
 
 
 class EncodecCodec:
@@ -20,20 +22,16 @@ class EncodecCodec:
         self.spec = read_codec_folder(folder)
         # without a bandwidth transformers takes the smallest, that is fewer codebooks
         self._bandwidth = codec_bandwidth(read_model_config(folder))
-        try:
-            loaded: Any = EncodecModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-            )
-        except RuntimeError as error:
-            raise ValueError(f"{folder / WEIGHTS_NAME}: does not fit config.json beside it ({error})") from None
+        loaded: Any = EncodecModel.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
         model, report = loaded
-        missing, surplus = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
-        if missing or surplus:
-            first = f"{missing[0]} is missing" if missing else f"{surplus[0]} is unknown"
-            raise ValueError(
-                f"{folder / WEIGHTS_NAME}: {len(missing)} tensors missing, {len(surplus)} unknown ({first}); "
-                "config.json and the weights belong to different codecs; copy both from one place"
-            )
+        check_loaded(report, folder / WEIGHTS_NAME, REMEDY)
         if model.quantizer.num_quantizers != self.spec.num_codebooks:
             raise ValueError(
                 f"{folder}: transformers builds {model.quantizer.num_quantizers} codebooks, the largest target "

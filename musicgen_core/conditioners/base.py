@@ -63,6 +63,9 @@ class Conditioner(nn.Module, ABC):
     null_length: int = 1
     """Positions of a batch in which no sample has a value."""
 
+    null_is_zeros: bool = True
+    """Whether no value is no vector; a conditioner may have one that stands for none."""
+
     def __init__(self, dim: int, output_dim: int, max_length: int) -> None:
         super().__init__()
         self.output_proj = nn.Linear(dim, output_dim)

@@ -8,6 +8,7 @@ from musicgen_core.config.condition import (
     ClapConditionConfig,
     ConditionConfig,
     NumberConditionConfig,
+    StyleConditionConfig,
 )
 from musicgen_core.config.model import ConditionerConfig, LutConditionerConfig, T5ConditionerConfig
 
@@ -34,6 +35,10 @@ def build_conditioner(config: ConditionerConfig | ConditionConfig, output_dim: i
         from musicgen_core.conditioners.clap import ClapConditioner
 
         return ClapConditioner(config, output_dim)
+    if isinstance(config, StyleConditionConfig):
+        from musicgen_core.conditioners.style import StyleConditioner
+
+        return StyleConditioner(config, output_dim)
     from musicgen_core.conditioners.chroma import ChromaConditioner
 
     return ChromaConditioner(config, output_dim)

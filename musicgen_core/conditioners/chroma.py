@@ -44,6 +44,7 @@ class ChromaConditioner(AudioConditioner):
         super().__init__(NUM_CHROMA, output_dim, config.num_frames)
         self.config = config
         self.null_length = config.num_frames
+        self.null_is_zeros = config.absent == "null"
         self.separate: Separator | None = None if config.separate is None else DemucsSeparator(config.separate)
 
     def prepare(self, values: Sequence[Any]) -> Prepared:
@@ -84,7 +85,7 @@ class ChromaConditioner(AudioConditioner):
         return SegmentChroma(chroma_LP[: max(1, -(-num_valid // hop))])
 
     def null(self, batch: int) -> Condition:
-        if self.config.absent == "null":
+        if self.null_is_zeros:
             return super().null(batch)
         return self(self.prepare([None] * batch).to(self.output_proj.weight.device))
 

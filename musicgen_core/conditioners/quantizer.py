@@ -100,22 +100,26 @@ class ResidualQuantizer(nn.Module):
     def codebooks(self) -> list[Codebook]:
         return [layer for layer in self.layers if isinstance(layer, Codebook)]
 
-    def forward(self, x_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+    def forward(self, x_BLD: Tensor, mask_BL: Tensor, num_levels_BL: Tensor | None = None) -> Tensor:
         """The nearest sums of entries, float32; gradients go to x unchanged. What is True in the mask teaches, when in
-        training, at the next `learn`."""
+        training, at the next `learn`. `num_levels_BL` int64: the first so many levels speak; None: all."""
         x_BLD = x_BLD.float()
         residual_MD = x_BLD.detach().flatten(0, 1)
         mask_M = mask_BL.flatten()
         quantised_MD = torch.zeros_like(residual_MD)
         for level, codebook in enumerate(self.codebooks):
             found_M = codebook.find(residual_MD)
+            speaks_M = None if num_levels_BL is None else num_levels_BL.flatten() > level
             if self.training:
-                sums = codebook.sum_up(residual_MD[mask_M], found_M[mask_M])
+                taught_M = mask_M if speaks_M is None else mask_M & speaks_M
+                sums = codebook.sum_up(residual_MD[taught_M], found_M[taught_M])
                 before = self._sums[level]
                 self._sums[level] = sums if before is None else before + sums
             if not codebook.is_ready():
                 break
             entries_MD = codebook.embed[found_M]
+            if speaks_M is not None:
+                entries_MD = entries_MD.masked_fill(~speaks_M[:, None], 0)
             residual_MD, quantised_MD = residual_MD - entries_MD, quantised_MD + entries_MD
         return x_BLD + (quantised_MD.view_as(x_BLD) - x_BLD).detach()
 

@@ -32,6 +32,11 @@ class Recording:
         if self.wav_CN.ndim != 2 or self.wav_CN.shape[1] == 0:
             raise ValueError(f"a recording is [channels, samples > 0], got {list(self.wav_CN.shape)}")
 
+    @property
+    def num_music(self) -> int:
+        """Samples that are music."""
+        return self.wav_CN.shape[1] if self.num_valid is None else self.num_valid
+
 
 class AudioConditioner(Conditioner):
     """Conditions on recordings: `prepare` takes them, or what `take` has made of them before."""
@@ -41,6 +46,13 @@ class AudioConditioner(Conditioner):
 
     takes_text: bool = False
     """Whether `prepare` takes texts as well: in generation, the caption stands in for a recording that is not given."""
+
+    prompt_key: str = "melody"
+    """Key of a prompt that names the file this condition hears; config/prompt.py."""
+
+    def find_fault(self, recording: Recording) -> str | None:
+        """Why nothing can be heard in a recording, and the remedy; goes on from the name of its file."""
+        return None
 
     @abstractmethod
     def take(self, recording: Recording, draws: Sequence[float] | None = None) -> Any:

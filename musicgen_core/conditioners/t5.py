@@ -14,6 +14,7 @@ from torch import Tensor
 from musicgen_core.conditioners.base import Conditioner, Prepared
 from musicgen_core.config.model import T5ConditionerConfig
 from musicgen_core.config.store import resolve_asset
+from musicgen_core.util.fit import check_loaded
 
 
 class T5Conditioner(Conditioner):
@@ -101,6 +102,10 @@ class FrozenT5:
     def unknown(self) -> str:
         return str(self._load_tokenizer().unk_token)
 
+    def load(self) -> None:
+        """Read it now. ValueError names every weight that is missing or of another shape."""
+        self._load_model(torch.device("cpu"))
+
     def encode(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """float32 hidden states [B, L, width]; autocast is off, for T5 overflows in 16 bit."""
         model = self._load_model(ids_BL.device)
@@ -118,9 +123,16 @@ class FrozenT5:
         if self._model is None:
             from transformers import T5EncoderModel
 
-            model = T5EncoderModel.from_pretrained(
-                self.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            loaded: Any = T5EncoderModel.from_pretrained(
+                self.folder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
             )
+            model, report = loaded
+            check_loaded(report, self.folder, "Fetch or copy the folder again", surplus=True)
             self._model = model.eval().requires_grad_(False)
         if self._model.device != device:
             self._model = self._model.to(device)

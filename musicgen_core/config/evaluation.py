@@ -30,8 +30,8 @@ class GenerationConfig:
     """Sampling. The defaults are AudioCraft's public ones, but for the duration."""
 
     prompts: tuple[str | PromptConfig, ...] = ()
-    """What to generate from, besides the held-out captions of generate.jsonl: texts, or texts with a melody or other
-    conditions (text, melody, melody_start_sec, conditions)."""
+    """What to generate from, besides the held-out captions of generate.jsonl: texts, or texts with a melody, a style or
+    other conditions (text, melody, melody_start_sec, style, style_start_sec, conditions)."""
 
     continuations: tuple[ContinuationConfig, ...] = ()
     """Recordings whose beginning is continued, after the samples of `prompts` and captions."""
@@ -69,11 +69,6 @@ class GenerationConfig:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
-    @property
-    def melodies(self) -> list[str]:
-        """Paths of all audio files that prompts follow."""
-        return [prompt.melody for prompt in self.prompts if isinstance(prompt, PromptConfig) and prompt.melody]
-
 
 def check_generation(config: GenerationConfig) -> None:
     """Raise ValueError, one line that goes on from the name of the section, unless lengths fit each other."""
@@ -95,8 +90,10 @@ def check_generation(config: GenerationConfig) -> None:
         if item.start_sec < 0:
             raise ValueError(f"{name}: start_sec {item.start_sec:g} must not be negative")
     for number, prompt in enumerate(config.prompts):
-        if isinstance(prompt, PromptConfig) and prompt.melody_start_sec < 0:
-            raise ValueError(f".prompts.{number}.melody_start_sec: {prompt.melody_start_sec} must be at least 0")
+        if isinstance(prompt, PromptConfig):
+            for key in ("melody_start_sec", "style_start_sec"):
+                if (start_sec := getattr(prompt, key)) < 0:
+                    raise ValueError(f".prompts.{number}.{key}: {start_sec} must be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,10 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from musicgen_core.config.condition import AUDIO_KINDS, fit_to_segment
+from musicgen_core.config.condition import AUDIO_KINDS, StyleConditionConfig, check_style, fit_to_segment
 from musicgen_core.config.evaluation import check_generation
-from musicgen_core.config.root import RootConfig, RunConfig
+from musicgen_core.config.plain import fill_in, kind_of, to_plain
+from musicgen_core.config.root import RootConfig, RunConfig, TrainStageConfig
 from musicgen_core.config.sampling import check_sampling
 from musicgen_core.config.start import check_start
 from musicgen_core.config.training_check import check_optimization
@@ -118,8 +119,8 @@ def from_dict(cls: type[T], raw: Any, where: str = "") -> T:
 
 
 def to_json(value: Any) -> str:
-    """One line of JSON with sorted keys: the form in which rules hand a stage its config."""
-    return json.dumps(asdict(value), sort_keys=True, separators=(",", ":"))
+    """One line of JSON with sorted keys: the form (config/plain.py) in which rules hand a stage its config."""
+    return json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"))
 
 
 def from_json(cls: type[T], text: str) -> T:
@@ -128,7 +129,19 @@ def from_json(cls: type[T], text: str) -> T:
         raw = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"not JSON: {error.msg} at character {error.pos}") from None
-    return from_dict(cls, raw)
+    return from_plain(cls, raw)
+
+
+def from_plain(cls: type[T], raw: Any, where: str = "") -> T:
+    """Build what a run, an export or `to_json` has written down (config/plain.py). Raises ConfigError."""
+    return from_dict(cls, fill_in(cls, raw), where)
+
+
+def from_record(raw: dict[str, Any]) -> TrainStageConfig:
+    """What a run was trained with, by the contents of its config.json. Raises ConfigError."""
+    return from_plain(
+        TrainStageConfig, {item.name: raw[item.name] for item in fields(TrainStageConfig) if item.name in raw}
+    )
 
 
 def json_schema() -> dict[str, Any]:
@@ -160,7 +173,7 @@ def _check_keys(annotation: Any, raw: Any, where: str) -> None:
             _check_keys(get_args(annotation)[0], value, f"{where}.{number}")
     elif get_origin(annotation) in (typing.Union, types.UnionType) and isinstance(raw, dict):
         members = [member for member in get_args(annotation) if is_dataclass(member)]
-        kinds = {_kind(member): member for member in members}
+        kinds = {kind_of(member): member for member in members}
         if None not in kinds and kinds:
             kind = raw.get("kind", next(iter(kinds)))
             if kind not in kinds:
@@ -170,18 +183,13 @@ def _check_keys(annotation: Any, raw: Any, where: str) -> None:
             _check_keys(members[0], raw, where)
 
 
-def _kind(cls: Any) -> str | None:
-    annotation = get_type_hints(cls).get("kind")
-    return get_args(annotation)[0] if annotation else None
-
-
 def _names_chosen_kind(annotation: Any, raw: Any, loc: tuple[int | str, ...]) -> bool:
     """False for a complaint about a union member that `kind` did not choose (pydantic tries them all)."""
     for part in loc:
         if isinstance(raw, dict) and str(part).endswith("Config") and part not in raw:
             chosen = raw.get("kind")
             member = next((cls for cls in _dataclasses([annotation]) if cls.__name__ == part), None)
-            if member is not None and chosen is not None and _kind(member) not in (None, chosen):
+            if member is not None and chosen is not None and kind_of(member) not in (None, chosen):
                 return False
         elif isinstance(raw, dict) and part in raw:
             raw = raw[str(part)]
@@ -269,6 +277,11 @@ def _check_run(run: RunConfig, names: dict[str, str]) -> None:
             raise ConfigError(_unknown(f"{names['model']}.conditions", name, FIELDS, "field of a track's metadata"))
         if not 0 <= condition.dropout <= 1:
             raise ConfigError(f"{names['model']}.conditions.{name}.dropout: {condition.dropout} must lie in [0, 1]")
+        if isinstance(condition, StyleConditionConfig):
+            try:
+                check_style(condition, training.segment_sec)
+            except ValueError as error:
+                raise ConfigError(f"{names['model']}.conditions.{name}{error}") from None
     if not 0 < training.min_segment_ratio <= 1:
         raise ConfigError(f"{names['training']}.min_segment_ratio: {training.min_segment_ratio} must lie in (0, 1]")
     try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from musicgen_core.config.plain import added
 
 if TYPE_CHECKING:
     from musicgen_core.config.root import RunConfig
@@ -30,12 +32,18 @@ class InitFromConfig:
     accept_noncommercial: bool = False
     """Required for weights under a non-commercial licence, as MusicGen's released ones; the export's card says so."""
 
+    accept_pickle: bool = field(default=False, metadata=added(before=False))
+    """Required for weights in a pickle: AudioCraft's state_dict.bin, transformers' pytorch_model.bin. torch's
+    weights-only unpickler reads it and runs nothing."""
+
     skip: tuple[str, ...] = ()
     """Shell patterns of parameter names that keep their random weights, such as `condition_provider.*`; of any other
     parameter the source must have weights of the same shape."""
 
-    mono_to_stereo: bool = False
-    """The source is a mono model, this one a stereo model of twice its codebooks: embeddings and heads are doubled."""
+    mono_to_stereo: bool | Literal["copy"] = False
+    """The source is a mono model, this one a stereo model of twice its codebooks: heads and embeddings are doubled, and
+    embeddings halved, so that left = right gives the mono model's logits. `copy`: embeddings as they are, AudioCraft's
+    recipe (its docs/MUSICGEN.md)."""
 
 
 def check_start(runs: Mapping[str, RunConfig]) -> None:

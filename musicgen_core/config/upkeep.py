@@ -17,8 +17,8 @@ class UpkeepConfig:
     """Also save at multiples of this many steps, and keep these checkpoints for good; null: the newest ones only."""
 
     stall_limit_sec: float = 600.0
-    """With several processes: one that makes no progress within a step, a validation or a save for this long ends the
-    run, with its stack. A run resumes at its last checkpoint. Longer than the slowest compilation of a step."""
+    """A process that makes no progress within a step, a validation or a save for this long ends the run, with its
+    stack and what it was at. A run resumes at its last checkpoint. Longer than the slowest compilation of a step."""
 
     sinks: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
     """Where curves go besides history.jsonl. `wandb` writes offline files only (`wandb sync` sends them, if you will);

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from musicgen_core.config.data import CorpusConfig, DataConfig
+from musicgen_core.config.plain import to_plain
 from musicgen_core.data.captions import list_tables
 from musicgen_core.data.plan import CorpusPlan
 from musicgen_core.util.atomic import write_text_if_changed
@@ -47,7 +48,7 @@ class Snapshot:
 
 def digest_settings(corpus: CorpusConfig, data: DataConfig, version: int) -> str:
     """Digest of all that a corpus's plan depends on, but for its files and its tables."""
-    return digest_json({**asdict(corpus), **asdict(data), "version": version})
+    return digest_json({**to_plain(corpus), **to_plain(data), "version": version})
 
 
 def digest_tables(corpus: CorpusConfig) -> str:

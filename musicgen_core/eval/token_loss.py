@@ -29,14 +29,15 @@ def token_loss_figures(
     unigram_KC: np.ndarray,
     batch_size: int,
     seed: int,
+    hidden: Sequence[np.ndarray] | None = None,
 ) -> dict[str, Figure]:
     """All figures about held-out codes_KT, one array, row of conditions (`description`: the caption) and track per
     segment.
 
     The model and both unigram lines are measured over exactly the same tokens: those that the pattern lets the model
-    predict.
+    predict, without the `hidden` frames, bool [T] per segment: what a style was heard in could be copied.
     """
-    model_scores, masks = score_model(model, codes, rows, batch_size, "cross-entropy")
+    model_scores, masks = score_model(model, codes, rows, batch_size, "cross-entropy", hidden)
     unigram = score_unigram(unigram_KC, codes, masks)
     own = score_unigram(own_unigram(codes, masks, unigram_KC.shape[1]), codes, masks)
     samples = count_samples(model_scores, tracks)
@@ -56,8 +57,8 @@ def token_loss_figures(
         "below_unigram": mean_figure(unigram - model_scores, tracks, seed, "unigram minus model; above 0: learned."),
         "below_own_unigram": mean_figure(own - model_scores, tracks, seed, "own_unigram minus model."),
         "uniform": Figure(value=float(np.log(unigram_KC.shape[1])), unit="nats per token", note="ln(card)"),
-        **_caption_figures(model, codes, rows, tracks, model_scores, batch_size, seed),
-        **_melody_figures(model, codes, rows, tracks, model_scores, batch_size, seed),
+        **_caption_figures(model, codes, rows, tracks, model_scores, batch_size, seed, hidden),
+        **_melody_figures(model, codes, rows, tracks, model_scores, batch_size, seed, hidden),
     }
 
 
@@ -69,13 +70,14 @@ def _melody_figures(
     model_scores: Scores,
     batch_size: int,
     seed: int,
+    hidden: Sequence[np.ndarray] | None,
 ) -> dict[str, Figure]:
     """What is lost when the recording is taken away; nothing for a model that hears none."""
     heard = [name for name, conditioner in model.conditioners.items() if isinstance(conditioner, AudioConditioner)]
     if not heard:
         return {}
     deaf = [{**row, **dict.fromkeys(heard)} for row in rows]
-    without, _ = score_model(model, codes, deaf, batch_size, "cross-entropy without melodies")
+    without, _ = score_model(model, codes, deaf, batch_size, "cross-entropy without melodies", hidden)
     return {
         "without_melody": mean_figure(without, tracks, seed, "The same tokens and captions, no recording given."),
         "melody_gain": mean_figure(
@@ -92,6 +94,7 @@ def _caption_figures(
     model_scores: Scores,
     batch_size: int,
     seed: int,
+    hidden: Sequence[np.ndarray] | None,
 ) -> dict[str, Figure]:
     """What is lost when the caption is taken away or exchanged, over the segments that have one; what else the model is
     conditioned on stays."""
@@ -102,9 +105,10 @@ def _caption_figures(
         return {name: missing("nats per token", reason) for name in ("without_caption", "wrong_caption")}
     codes, tracks = [codes[i] for i in with_caption], [tracks[i] for i in with_caption]
     rows, captions = [rows[i] for i in with_caption], [captions[i] for i in with_caption]
+    hidden = None if hidden is None else [hidden[i] for i in with_caption]
     true = model_scores.take(with_caption)
     wordless = [{**row, DESCRIPTION: None} for row in rows]
-    nothing, _ = score_model(model, codes, wordless, batch_size, "cross-entropy without captions")
+    nothing, _ = score_model(model, codes, wordless, batch_size, "cross-entropy without captions", hidden)
     figures = {
         "without_caption": mean_figure(nothing, tracks, seed, "The same tokens, no caption given."),
         "caption_gain": mean_figure(nothing - true, tracks, seed, "without_caption minus model; above 0: words help."),
@@ -114,7 +118,7 @@ def _caption_figures(
     except ValueError as error:
         return figures | {"wrong_caption": missing("nats per token", str(error))}
     others = [{**row, DESCRIPTION: caption} for row, caption in zip(rows, exchanged, strict=True)]
-    wrong, _ = score_model(model, codes, others, batch_size, "cross-entropy with wrong captions")
+    wrong, _ = score_model(model, codes, others, batch_size, "cross-entropy with wrong captions", hidden)
     return figures | {
         "wrong_caption": mean_figure(wrong, tracks, seed, "The same tokens, each with another track's caption."),
         "right_caption_gain": mean_figure(
@@ -130,9 +134,11 @@ def score_model(
     rows: Sequence[Values],
     batch_size: int,
     what: str = "scoring",
+    hidden: Sequence[np.ndarray] | None = None,
 ) -> tuple[Scores, list[np.ndarray]]:
     """Score codes_KT (int64, one array per segment) and say which positions the pattern let the model predict.
 
+    Frames that are True in `hidden`, bool [T] per segment, count as not predicted.
     Segments of one length share a batch, so nothing is padded and every counted token has only real music before it.
     Returns the scores and mask_KT (bool) of each segment. float32 logits, float64 sums.
     """
@@ -145,10 +151,13 @@ def score_model(
         codes_BKT = torch.from_numpy(np.stack([codes[g] for g in batch])).to(device)
         prepared = {name: item.to(device) for name, item in model.prepare([rows[g] for g in batch]).items()}
         predictions = model.compute_predictions(codes_BKT, prepared)
-        nll_BKT = token_nll(predictions.logits_BKTC, codes_BKT, predictions.mask_BKT)
+        mask_BKT = predictions.mask_BKT
+        if hidden is not None:
+            mask_BKT = mask_BKT & ~torch.from_numpy(np.stack([hidden[g] for g in batch])).to(device)[:, None]
+        nll_BKT = token_nll(predictions.logits_BKTC, codes_BKT, mask_BKT)
         nll_GK[batch] = nll_BKT.double().sum(dim=-1).cpu().numpy()
-        num_GK[batch] = predictions.mask_BKT.sum(dim=-1).cpu().numpy()
-        for g, mask_KT in zip(batch, predictions.mask_BKT.cpu().numpy(), strict=True):
+        num_GK[batch] = mask_BKT.sum(dim=-1).cpu().numpy()
+        for g, mask_KT in zip(batch, mask_BKT.cpu().numpy(), strict=True):
             masks[g] = mask_KT
     return Scores(nll_GK=nll_GK, num_GK=num_GK), masks
 

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from musicgen_core.config.plain import fill_in, to_plain
+from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.flow.dry_run import Job
 from musicgen_core.flow.resolve import Flow
 from musicgen_core.stages import STAGES
@@ -52,7 +54,7 @@ def _differences_of_stage(job: Job, flow: Flow, receipt: Receipt) -> Iterator[st
         yield f"version of {job.stage} {receipt.stage_version} -> {version}"
     config = find_config(job, flow)
     if config is not None:
-        yield from shorten(differences(receipt.config, json.loads(json.dumps(asdict(config)))))
+        yield from shorten(differences(receipt.config, json.loads(json.dumps(to_plain(config)))))
 
 
 def _differences_of_inputs(job: Job, flow: Flow, receipt: Receipt, makers: dict[str, Job]) -> Iterator[str]:
@@ -122,7 +124,8 @@ def _explain_training(job: Job, flow: Flow) -> Iterator[str]:
         return
     before = json.loads(older[-1].read_text(encoding="utf-8"))
     now = json.loads(json.dumps(asdict(flow.configs()["train", folder])))
-    changed = list(shorten(differences({key: before.get(key) for key in now}, now)))
+    then = fill_in(TrainStageConfig, {key: before[key] for key in now if key in before})
+    changed = list(shorten(differences(then, now)))
     if before.get("stage_version", STAGES["train"].version) != STAGES["train"].version:
         changed.append(f"version of train {before['stage_version']} -> {STAGES['train'].version}")
     if not changed:

@@ -8,12 +8,13 @@ predecessor.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from musicgen_core.config.data import CodecSpec
-from musicgen_core.config.root import RunConfig, project_train
+from musicgen_core.config.load import from_record
+from musicgen_core.config.root import RunConfig, TrainStageConfig, project_train
 from musicgen_core.flow.ancestors import Kinship
 from musicgen_core.flow.signature import SHOWN_DIGITS
 from musicgen_core.stages import STAGES
@@ -110,15 +111,22 @@ def _describe(
 
 
 def _find_predecessor(run: RunConfig, there: dict[str, Path], codec: CodecSpec) -> str | None:
-    settings = json.loads(json.dumps(asdict(project_train(run, codec))))
+    settings = project_train(run, codec)
     candidates = []
     for folder, path in there.items():
         if _split(folder)[0] == run.name and any(path.glob("checkpoints/step-*")):
             config = _read_config(path)
-            same = all(config.get(key) == value for key, value in settings.items())
-            if same and config.get("stage_version") == STAGES["train"].version:
+            if _settings(config) == settings and config.get("stage_version") == STAGES["train"].version:
                 candidates.append((path.joinpath("config.json").stat().st_mtime_ns, folder))
     return max(candidates)[1] if candidates else None
+
+
+def _settings(config: dict[str, Any]) -> TrainStageConfig | None:
+    """What a run was trained with; None for a record that is torn, or of keys that are no more."""
+    try:
+        return from_record(config)
+    except ValueError:
+        return None
 
 
 def _has_begun(folder: Path) -> bool:

@@ -7,17 +7,17 @@ results, and are rewritten only when their content changes, so that nothing stal
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from musicgen_core.config.plain import to_plain
 from musicgen_core.stages import STAGES
 from musicgen_core.util.atomic import write_text_if_changed
 
 
 def stage_text(stage: str, config: Any) -> str:
     """What a stage's results depend on besides their inputs: the stage's version and its part of the config."""
-    return json.dumps({"config": asdict(config), "version": STAGES[stage].version}, indent=1, sort_keys=True) + "\n"
+    return json.dumps({"config": to_plain(config), "version": STAGES[stage].version}, indent=1, sort_keys=True) + "\n"
 
 
 def write_stage(folder: Path, stage: str, config: Any, name: str = "") -> None:

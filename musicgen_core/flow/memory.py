@@ -1,9 +1,12 @@
 """GPU memory of a training run, by model, segment, precision, sharding, checkpointing and processes: one formula, which
 `musicgen plan` and `musicgen preflight` both print. Imports no torch.
 
-State is counted to the byte. Activations are the tensors that autograd saves for the backward pass of this model (tests
-compare them with what `torch.autograd.graph.saved_tensors_hooks` sees). With B samples of S steps, width D, N layers,
-L positions of a condition and h bytes per computed number (4 in fp32, 2 in bf16), a layer saves
+State is counted to the byte (tests/distributed/test_memory_ranks.py compares with the tensors of 1, 2 and 4 processes):
+of each parameter the largest part that FSDP2 leaves on a process when it cuts the first dimension; weights and weight
+average of all parameters, gradients and moments of those that are trained. Activations are the tensors that autograd
+saves for the backward pass of this model (tests compare them with what `torch.autograd.graph.saved_tensors_hooks`
+sees). With B samples of S steps, width D, N layers, L positions of a condition and h bytes per computed number (4 in
+fp32, 2 in bf16), a layer saves
 
     input of each of its three LayerNorms, in fp32           3 x 4 BSD
     their outputs, as the projections after them take them   3 x h BSD
@@ -19,24 +22,24 @@ of `torch.distributed.fsdp.fully_shard`: two layers at a time (the next is fetch
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
-from musicgen_core.config.condition import ChromaConditionConfig, ClapConditionConfig, ConditionConfig
+from musicgen_core.config.condition import ChromaConditionConfig, ConditionConfig, StyleConditionConfig
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.model import LutConditionerConfig
 from musicgen_core.config.pattern import resolve_pattern
 from musicgen_core.config.root import RunConfig
+from musicgen_core.flow import style_memory
+from musicgen_core.flow.parameters import LAYER, Shapes, count_buffers, has_cross, is_trained, list_parameters
 from musicgen_core.patterns.layout import build_pattern
 
-T5_WIDTH, T5_PARAMETERS = 768, 110_000_000
-"""T5-base's encoder: width, and parameters (arXiv 1910.10683, 220 M with the decoder)."""
-
-NUM_CHROMA, CLAP_WIDTH = 12, 512
-"""Widths of melody, and of CLAP's embeddings (projection_dim of its released models)."""
+T5_PARAMETERS = 110_000_000
+"""Of T5-base's encoder (arXiv 1910.10683: 220 M with the decoder)."""
 
 FP32, BF16, INT64 = 4, 2, 8
 MOMENTS = {"adamw": 2, "lion": 1, "dadapt_adam": 3}
-"""Numbers of optimizer state per weight; muon has 1 for the matrices of layers and 2 for everything else."""
+"""Numbers of optimizer state per weight that is trained; muon has 1 for the matrices of layers, 2 for the rest."""
 
 CHUNK_LOGITS = 1 << 25
 """Logits that the loss computes at a time on a GPU (train/loss.py)."""
@@ -54,7 +57,10 @@ class Memory:
     """Bytes on one GPU."""
 
     num_parameters: int
-    """Trained, of the whole model."""
+    """Of the whole model."""
+
+    num_trained: int
+    """... that training.freeze does not leave alone."""
 
     weights: int
     gradients: int
@@ -63,7 +69,7 @@ class Memory:
 
     average: int
     frozen: int
-    """A text encoder."""
+    """A text encoder, the feature extractor of a style."""
 
     copies: int
     """Weights as bf16, or gathered from other GPUs, and gradients on their way there."""
@@ -107,33 +113,39 @@ class _Counts:
 
 
 def count_parameters(run: RunConfig, codec: CodecSpec) -> int:
-    """Trained parameters of the language model and its conditioners, exactly."""
-    counts = _count(run, codec)
-    return run.model.shape[2] * counts.layer + counts.root
+    """Parameters of the language model and its conditioners, exactly."""
+    return sum(math.prod(shape) for shape in list_parameters(run, codec).values())
 
 
 def estimate_memory(
-    run: RunConfig, codec: CodecSpec, num_processes: int = 1, condition_length: int | None = None
+    run: RunConfig,
+    codec: CodecSpec,
+    num_processes: int = 1,
+    condition_length: int | None = None,
+    processes_per_node: int | None = None,
 ) -> Memory:
-    """Peak bytes on each of `num_processes` GPUs; with several, state is sharded over them (training.sharding full).
-    Weights that training.freeze leaves alone count as trained: on the safe side.
+    """Peak bytes on each of `num_processes` GPUs, by training.sharding: `full` cuts the state over all processes,
+    `hybrid` over those of a node (None: all are on one), `none` not at all.
 
     `condition_length`: positions that cross-attention sees; None: as many as the text conditioner lets through.
+    Activations of frozen layers count as though they were trained: on the safe side.
     """
-    t = run.training
-    counts, layers = _count(run, codec), run.model.shape[2]
-    num_parameters = layers * counts.layer + counts.root
-    shards = num_processes if t.sharding != "none" else 1  # hybrid: the processes of one node
-    each = -(-num_parameters // shards)
+    t, shapes = run.training, list_parameters(run, codec)
+    trained = {name: shape for name, shape in shapes.items() if is_trained(run, name)}
+    counts = _count(shapes)
+    shards = {"none": 1, "full": num_processes, "hybrid": processes_per_node or num_processes}[t.sharding]
+    state = FP32 * (_hold(shapes, shards) + count_buffers(run))
     frozen = 0 if isinstance(run.conditioner, LutConditionerConfig) else FP32 * T5_PARAMETERS
+    frozen += FP32 * sum(map(style_memory.count_frozen, _styles(run)))
     micro = t.micro_batch_size or max(1, t.batch_size // num_processes)
     length = _longest_condition(run) if condition_length is None else condition_length
     return Memory(
-        num_parameters=num_parameters,
-        weights=FP32 * each,
-        gradients=FP32 * each,
-        moments=FP32 * -(-_count_moments(run, counts) // shards),
-        average=FP32 * each,
+        num_parameters=sum(math.prod(shape) for shape in shapes.values()),
+        num_trained=sum(math.prod(shape) for shape in trained.values()),
+        weights=state,
+        gradients=FP32 * _hold(trained, shards),
+        moments=FP32 * sum(_moments(run, *one) * _hold(dict([one]), shards) for one in trained.items()),
+        average=state,
         frozen=frozen,
         copies=_count_copies(run, counts, num_processes, shards),
         activations=_count_activations(run, codec, micro, length),
@@ -143,7 +155,7 @@ def estimate_memory(
 
 def count_saved(run: RunConfig, codec: CodecSpec, batch_size: int, condition_length: int) -> int:
     """Bytes that autograd saves in one forward pass and loss on one process, bf16 copies of weights included."""
-    counts = _count(run, codec)
+    counts = _count(list_parameters(run, codec))
     copies = 0
     if run.training.precision == "bf16":
         copies = BF16 * counts.root_matrices
@@ -184,51 +196,41 @@ def fit(
     return None
 
 
-def _count(run: RunConfig, codec: CodecSpec) -> _Counts:
-    dim, _, _ = run.model.shape
-    matrices = (16 if _has_cross(run) else 12) * dim * dim  # attention 4 DD, once or twice; feed-forward 8 DD
-    norms = (6 if _has_cross(run) else 4) * dim
-    embeddings = codec.num_codebooks * (codec.card + 1) * dim
-    heads = _count_heads(run, codec)
-    tables = projections = biases = 0
-    for width, rows in _conditioners(run):
-        tables, projections, biases = tables + rows * width, projections + width * dim, biases + dim
+def _count(shapes: Shapes) -> _Counts:
+    first = {name: shape for name, shape in shapes.items() if name.startswith(f"{LAYER}0.")}
+    root = {name: shape for name, shape in shapes.items() if not name.startswith(LAYER)}
     return _Counts(
-        layer=matrices + norms,
-        layer_matrices=matrices,
-        root=embeddings + heads + 2 * dim + tables + projections + biases,
-        root_matrices=projections,
+        layer=_hold(first, 1),
+        layer_matrices=_hold({name: shape for name, shape in first.items() if len(shape) == 2}, 1),
+        root=_hold(root, 1),
+        root_matrices=_hold({name: shape for name, shape in root.items() if _is_projection(name, shape)}, 1),
     )
 
 
-def _count_moments(run: RunConfig, counts: _Counts) -> int:
-    kind, layers = run.training.optimizer.kind, run.model.shape[2]
+def _is_projection(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether autocast copies it: a matrix of a condition that is no table."""
+    return name.startswith("condition_provider.") and len(shape) == 2 and not name.endswith(".embed.weight")
+
+
+def _hold(shapes: Shapes, shards: int) -> int:
+    """Numbers of these parameters on the process that has most of them."""
+    return sum(-(-first // shards) * math.prod(rest) for first, *rest in shapes.values())
+
+
+def _moments(run: RunConfig, name: str, shape: tuple[int, ...]) -> int:
+    """Numbers of optimizer state for each number of this parameter."""
+    kind = run.training.optimizer.kind
     if kind == "muon":
-        return layers * (2 * counts.layer - counts.layer_matrices) + 2 * counts.root
-    return MOMENTS[kind] * (layers * counts.layer + counts.root)
+        return 1 if name.startswith(LAYER) and len(shape) == 2 else 2
+    return MOMENTS[kind]
 
 
 def _count_heads(run: RunConfig, codec: CodecSpec) -> int:
     return codec.num_codebooks * codec.card * run.model.shape[0]
 
 
-def _conditioners(run: RunConfig) -> list[tuple[int, int]]:
-    """(width, rows of the learned table) of each condition."""
-    found = [(T5_WIDTH, 0)]
-    if isinstance(run.conditioner, LutConditionerConfig):
-        found = [(run.conditioner.dim, run.conditioner.num_bins)]
-    for condition in run.model.conditions.values():
-        if isinstance(condition, ChromaConditionConfig):
-            found.append((NUM_CHROMA, 0))
-        elif isinstance(condition, ClapConditionConfig):
-            found.append((CLAP_WIDTH, 0))  # its quantiser learns without gradients
-        else:
-            found.append((condition.dim, condition.num_bins))
-    return found
-
-
-def _has_cross(run: RunConfig) -> bool:
-    return "cross" in {run.conditioner.fusion, *(condition.fusion for condition in run.model.conditions.values())}
+def _styles(run: RunConfig) -> list[StyleConditionConfig]:
+    return [condition for condition in run.model.conditions.values() if isinstance(condition, StyleConditionConfig)]
 
 
 def _longest_condition(run: RunConfig) -> int:
@@ -237,6 +239,8 @@ def _longest_condition(run: RunConfig) -> int:
 
 
 def _positions(condition: ConditionConfig) -> int:
+    if isinstance(condition, StyleConditionConfig):
+        return style_memory.count_positions(condition)
     return condition.num_frames if isinstance(condition, ChromaConditionConfig) else 1
 
 
@@ -257,7 +261,7 @@ def _layer_bytes(run: RunConfig, codec: CodecSpec, batch: int, length: int) -> i
     """What one layer saves."""
     (dim, heads, _), h = run.model.shape, _number_bytes(run)
     steps, _ = _lengths(run, codec)
-    cross = _has_cross(run)
+    cross = has_cross(run)
     per_step = (3 * FP32 + 17 * h if cross else 2 * FP32 + 14 * h) * dim
     per_step += FP32 * ((6 + 2 * heads) if cross else (4 + heads))  # mean and deviation of norms, log-sum of attention
     per_position = 2 * h * dim + (h * dim if h != FP32 else 0)  # keys and values; the condition, cast for this layer
@@ -271,6 +275,7 @@ def _count_activations(run: RunConfig, codec: CodecSpec, batch: int, length: int
     # the last norm's input, the gradient of its output that the loss keeps (train/loss.py), and the condition
     around = batch * FP32 * (steps * (2 * dim + 2) + length * dim)
     around += INT64 * batch * codec.num_codebooks * steps  # ids
+    around += batch * sum(map(style_memory.count_saved_bytes, _styles(run)))
     if run.training.activation_checkpointing:
         return around + layers * FP32 * batch * steps * dim + _layer_bytes(run, codec, batch, length)
     return around + layers * _layer_bytes(run, codec, batch, length)

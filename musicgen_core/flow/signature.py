@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from musicgen_core.config.data import CodecSpec
+from musicgen_core.config.plain import to_plain
 from musicgen_core.config.root import (
     RootConfig,
     RunConfig,
@@ -26,16 +25,16 @@ def sign(run: RunConfig, root: RootConfig, plan: Plan, codec: CodecSpec, start: 
 
     `start` is the digest of the weights that it starts from: they count by content, not by where they lie.
     """
-    train = asdict(project_train(run, codec))
+    train = to_plain(project_train(run, codec))
     if init := run.training.init_from:
         train["training"]["init_from"] = [start, init.skip, init.mono_to_stereo]
     return digest_json(
         {
             "versions": {n: STAGES[n].version for n in ("resample", "manifest", "tokenize", "index", "train")},
             "data": {c: [plan.corpora[c].buckets, plan.corpora[c].metadata_digest] for c in run.corpora},
-            "resample": asdict(project_resample(root, codec)),
-            "manifest": {c: asdict(project_manifest(root, c)) for c in run.corpora},
-            "tokenize": asdict(project_tokenize(root, codec)),
+            "resample": to_plain(project_resample(root, codec)),
+            "manifest": {c: to_plain(project_manifest(root, c)) for c in run.corpora},
+            "tokenize": to_plain(project_tokenize(root, codec)),
             "train": train,
         }
     )

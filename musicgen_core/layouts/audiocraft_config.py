@@ -14,7 +14,13 @@ from typing import Any
 
 import yaml
 
-from musicgen_core.config.condition import AttributeConditionConfig, ChromaConditionConfig, ConditionConfig, Fusion
+from musicgen_core.config.condition import (
+    AUDIO_KINDS,
+    AttributeConditionConfig,
+    ChromaConditionConfig,
+    ConditionConfig,
+    Fusion,
+)
 from musicgen_core.config.load import ConfigError, from_dict
 from musicgen_core.config.model import ConditionerConfig, LutConditionerConfig, ModelConfig, T5ConditionerConfig
 from musicgen_core.config.pattern import PatternConfig
@@ -132,6 +138,7 @@ def read_lm_config(config: Mapping[str, Any], source: str) -> ReadConfig:
             conditions[name] = _read_condition(name, value, fusions[name], sample_rate_hz, segment_sec, source)
     if conditioner is None:
         raise ValueError(f"{source}: no conditioner `{DESCRIPTION}`; models without words are not read")
+    _check_prefix(list(config["conditioners"]), conditions, fusions, source)
     num_codebooks = int(lm["n_q"])
     stereo = config.get("interleave_stereo_codebooks") or {}
     return ReadConfig(
@@ -211,6 +218,21 @@ def _read_fusions(fuser: Mapping[str, Any]) -> dict[str, Fusion]:
     return {str(name): kind for kind in kinds for name in fuser.get(kind) or []}
 
 
+def _check_prefix(
+    names: list[str], conditions: Mapping[str, ConditionConfig], fusions: Mapping[str, Fusion], source: str
+) -> None:
+    """ValueError for a prefix in another order than ours: AudioCraft puts texts, as listed, before recordings."""
+    known = [name for name in names if name == DESCRIPTION or name in conditions]
+    theirs = sorted(known, key=lambda name: name in conditions and conditions[name].kind in AUDIO_KINDS)
+    ours = [DESCRIPTION, *sorted(conditions)]
+    there, here = ([name for name in order if fusions[name] == "prepend"] for order in (theirs, ours))
+    if there != here:
+        raise ValueError(
+            f"{source}: its prefix is {', '.join(reversed(there))}, here it would be {', '.join(reversed(here))}: "
+            "the words next to the codes, then the others by name"
+        )
+
+
 def _read_words(value: Mapping[str, Any], fusion: Fusion, source: str) -> ConditionerConfig:
     kind = value.get("model")
     if kind == "t5":
@@ -237,6 +259,11 @@ def _read_condition(
             num_frames=1 + int(segment_sec * rate_hz) // (2**exponent // 4),
             argmax=bool(chroma["argmax"]),
             absent="silence",
+        )
+    if kind == "lut" and value["lut"].get("tokenizer") == "noop" and name in ("title", "artist"):
+        raise ValueError(
+            f"{source}: conditioners.{name}: AudioCraft hashes a {name} as it is written, this project in lower case; "
+            "the table's rows would stand for other values"
         )
     if kind == "lut" and value["lut"].get("tokenizer") == "noop":
         table = value["lut"]

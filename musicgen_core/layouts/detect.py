@@ -1,4 +1,4 @@
-"""Which layout a model on disk has."""
+"""Which layout a model on disk has, and which of its files are pickles."""
 
 from __future__ import annotations
 
@@ -25,3 +25,22 @@ def detect(source: Path) -> Layout:
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON ({error.msg})") from None
     return "musicgen" if values.get("format") == "musicgen_core" else "transformers"
+
+
+def list_pickles(source: Path) -> list[Path]:
+    """The files of a model that are pickles and would be read: AudioCraft's, and transformers' before safetensors."""
+    if source.is_file():
+        return [source]
+    if (source / "state_dict.bin").is_file():
+        return sorted(path for path in source.glob("*state_dict.bin"))
+    return [] if any(source.glob("model*.safetensors")) else sorted(source.glob("pytorch_model*.bin"))
+
+
+def require_pickle(source: Path, accepted: bool, key: str) -> None:
+    """ValueError for a model that lies in pickles unless `key` accepts them; nothing of them has been read then."""
+    if (pickles := list_pickles(source)) and not accepted:
+        remedy = f"Give {key}" if key.startswith("--") else f"Set {key}: true"
+        raise ValueError(
+            f"{pickles[0]}: a pickle, which may carry instructions; it was not opened. {remedy} to have torch's "
+            "weights-only unpickler read it (tensors and plain values, nothing is run), or take safetensors"
+        )

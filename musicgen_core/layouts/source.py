@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from musicgen_core.config.data import CodecSpec
-from musicgen_core.config.load import from_dict
+from musicgen_core.config.load import from_plain
 from musicgen_core.config.model import ConditionerConfig, ModelConfig
 from musicgen_core.layouts.detect import detect
 
@@ -70,7 +70,7 @@ def read_parts(path: Path) -> dict[str, Any]:
     """`model`, `conditioner` and `codec` of an export's or a run's config.json. Raises ValueError naming the file."""
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-        parts = from_dict(Parts, {key: info[key] for key in ("model", "conditioner", "codec")}, str(path))
+        parts = from_plain(Parts, {key: info[key] for key in ("model", "conditioner", "codec")}, str(path))
     except FileNotFoundError:
         raise ValueError(f"{path}: absent; it says what the weights beside it are") from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:

@@ -16,8 +16,9 @@ from musicgen_core.config.pattern import DelayPatternConfig
 from musicgen_core.config.store import read_license
 from musicgen_core.layouts.imported import Imported
 from musicgen_core.layouts.unpickle import load_untrusted
-from musicgen_core.lm.keymap import PROJECTION_RULES, from_transformers
-from musicgen_core.util.keyrules import to_ours
+from musicgen_core.lm.interchange import MASK_KEY
+from musicgen_core.lm.keymap import PROJECTION_RULES, RULES, from_transformers
+from musicgen_core.util.keyrules import split_unknown, to_ours
 
 MODEL_TYPES = ("musicgen", "musicgen_melody")
 
@@ -41,7 +42,8 @@ COMPUTED = ("model.decoder.embed_positions.weights",)
 def read_transformers(folder: Path, mask_condition_padding: bool) -> Imported:
     """Read config.json and the weights (safetensors, in one file or shards; else pytorch_model.bin, safely).
 
-    ValueError names the file, the key and its value when it is no MusicGen, and weights without a counterpart here.
+    ValueError names the file, the key and its value when it is no MusicGen. A weight without a counterpart here keeps
+    its name. `mask_condition_padding` holds also where config.json says so, as an export of ours does.
     """
     values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     kind = values.get("model_type")
@@ -49,8 +51,8 @@ def read_transformers(folder: Path, mask_condition_padding: bool) -> Imported:
         raise ValueError(f"{folder / 'config.json'}: model_type is {kind!r}; known are {', '.join(MODEL_TYPES)}")
     decoder = {**DECODER_DEFAULTS, **values["decoder"]}
     _check_decoder(decoder, folder / "config.json")
-    parts = _split(read_weights(folder), folder)
-    state = _language_model(parts, decoder, folder)
+    parts = _split(read_weights(folder))
+    state = _language_model(parts, decoder)
     melody = kind == "musicgen_melody"
     conditions: dict[str, ConditionConfig] = {}
     rate_hz = int(values["audio_encoder"].get("sampling_rate", 24_000))
@@ -70,7 +72,7 @@ def read_transformers(folder: Path, mask_condition_padding: bool) -> Imported:
             num_codebooks=num_codebooks,
             card=decoder["vocab_size"],
             pattern=DelayPatternConfig(delays=tuple(k // (2 if stereo else 1) for k in range(num_codebooks))),
-            mask_condition_padding=mask_condition_padding,
+            mask_condition_padding=mask_condition_padding or bool(values.get(MASK_KEY, False)),
             conditions=conditions,
         ),
         conditioner=T5ConditionerConfig(kind="t5", path="", fusion="prepend" if melody else "cross"),
@@ -116,29 +118,26 @@ def _check_decoder(decoder: dict[str, Any], path: Path) -> None:
             raise ValueError(f"{path}: decoder.{key} is {decoder[key]!r}; MusicGen's network has {value!r}")
 
 
-def _split(state: dict[str, Tensor], folder: Path) -> dict[str, dict[str, Tensor]]:
-    """Weights by part of the composite model, without the part's name."""
-    parts: dict[str, dict[str, Tensor]] = {"text_encoder": {}, "audio_encoder": {}, "decoder": {}, "projections": {}}
-    unknown = []
+def _split(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Weights by part of the composite model, without the part's name; `unknown` with all of theirs."""
+    names = ("text_encoder", "audio_encoder", "decoder", "projections", "unknown")
+    parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
     for name, tensor in state.items():
         part, _, rest = name.partition(".")
-        if part in parts:
+        if part in names[:3]:
             parts[part][rest] = tensor
-        elif part.endswith("enc_to_dec_proj"):
-            parts["projections"][name] = tensor
         else:
-            unknown.append(name)
-    if unknown:
-        raise ValueError(f"{folder}: weights of no known part: {', '.join(sorted(unknown)[:10])}")
+            parts["projections" if part.endswith("enc_to_dec_proj") else "unknown"][name] = tensor
     return parts
 
 
-def _language_model(parts: dict[str, dict[str, Tensor]], decoder: dict[str, Any], folder: Path) -> dict[str, Tensor]:
+def _language_model(parts: dict[str, dict[str, Tensor]], decoder: dict[str, Any]) -> dict[str, Tensor]:
+    """In our names. What has none keeps its own: the strict load names it together with what is missing."""
     weights = {name: tensor for name, tensor in parts["decoder"].items() if name not in COMPUTED}
-    try:
-        state = from_transformers(weights) | to_ours(parts["projections"], PROJECTION_RULES)
-    except KeyError as error:
-        raise ValueError(f"{folder}: {error.args[0]}") from None
+    known, unknown = split_unknown(weights, RULES)
+    projections, others = split_unknown(parts["projections"], PROJECTION_RULES)
+    state = from_transformers(known) | to_ours(projections, PROJECTION_RULES)
+    state |= {f"decoder.{name}": tensor for name, tensor in unknown.items()} | others | parts["unknown"]
     words = "condition_provider.conditioners.description.output_proj"
     if f"{words}.weight" not in state:  # left out where both widths agree
         dim = decoder["hidden_size"]

@@ -18,7 +18,7 @@ from musicgen_core.codec.convert import read_as_transformers
 from musicgen_core.config.condition import ChromaConditionConfig
 from musicgen_core.layouts.obstacles import generation_notes, is_melody, transformers_obstacles
 from musicgen_core.layouts.text_encoder import TextEncoder, express_text_encoder
-from musicgen_core.lm.interchange import decoder_config, save_transformers
+from musicgen_core.lm.interchange import MASK_KEY, decoder_config, save_transformers
 from musicgen_core.lm.keymap import PROJECTION_RULES, to_transformers
 from musicgen_core.lm.model import LanguageModel
 from musicgen_core.util.atomic import write_json
@@ -81,6 +81,7 @@ def _config(model: LanguageModel, text: TextEncoder, settings: dict[str, Any]) -
         "audio_encoder": EncodecConfig(**settings).to_dict(),
         "decoder": decoder_config(model, melody=is_melody(model)).to_dict(),
         "dtype": "float32",
+        MASK_KEY: model.config.mask_condition_padding,
     }
     if not is_melody(model):
         return MusicgenConfig(**parts, architectures=["MusicgenForConditionalGeneration"])

@@ -11,10 +11,13 @@ from musicgen_core.lm.model import LanguageModel
 NUM_SHOWN = 50
 
 
-def write_card(model: LanguageModel, info: Mapping[str, Any], architecture: str, notes: Sequence[str]) -> str:
+def write_card(
+    model: LanguageModel, info: Mapping[str, Any], architecture: str, notes: Sequence[str], lacks: Sequence[str] = ()
+) -> str:
     """Markdown; `info` is the contents of the export's config.json.
 
-    `architecture` is the class that loads transformers/, `notes` are what differs there.
+    `architecture` is the class that loads transformers/, `notes` are what differs there, `lacks` what the folder needs
+    besides itself.
     """
     dim, num_heads, num_layers = model.config.shape
     codec, licenses = info["codec"], info["licenses"]
@@ -44,7 +47,7 @@ codes_BKT = generate(model, ["a caption"], num_frames=400, config=GenerationConf
 
 `musicgen_core.codec.load.load_codec("export/codec").decode(codes_BKT)` turns codes into audio.
 
-{_transformers_block(architecture)}
+{"".join(f"This folder {line}." + chr(10) * 2 for line in lacks)}{_transformers_block(architecture)}
 {_list_notes(notes)}
 ## Codec
 

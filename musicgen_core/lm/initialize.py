@@ -35,12 +35,14 @@ def initialize(model: LanguageModel, seed: int) -> None:
 
 def _fill(name: str, values: Tensor, generator: torch.Generator, model: LanguageModel) -> None:
     if name.startswith("condition_provider."):
+        module = model.get_submodule(name.rpartition(".")[0])
         if name.endswith("embed.weight"):
             values.normal_(generator=generator)
+        elif isinstance(module, nn.LayerNorm):
+            values.fill_(1.0 if name.endswith("weight") else 0.0)
         else:
-            projection = model.get_submodule(name.rpartition(".")[0])
-            assert isinstance(projection, nn.Linear)
-            bound = 1 / math.sqrt(projection.in_features)
+            assert isinstance(module, nn.Linear)
+            bound = 1 / math.sqrt(module.in_features)
             values.uniform_(-bound, bound, generator=generator)
     elif name.endswith("in_proj_weight"):
         bound = 1 / math.sqrt(values.shape[1])

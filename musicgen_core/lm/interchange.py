@@ -9,6 +9,9 @@ from musicgen_core.config.pattern import DelayPatternConfig
 from musicgen_core.lm.keymap import to_transformers
 from musicgen_core.lm.model import LanguageModel
 
+MASK_KEY = "mask_condition_padding"
+"""Ours, in transformers' config.json: whether the weights were trained with padded text hidden. Meta's were not."""
+
 
 def save_transformers(folder: Path, model: LanguageModel) -> None:
     """Write config.json, generation_config.json and model.safetensors (float32) into an existing folder.

@@ -18,6 +18,7 @@ from musicgen_core.conditioners.base import Condition, Conditioner, Prepared
 from musicgen_core.conditioners.build import build_conditioner
 from musicgen_core.conditioners.fuse import Fused, fuse
 from musicgen_core.conditioners.quantizer import ResidualQuantizer
+from musicgen_core.conditioners.running_norm import RunningNorm
 from musicgen_core.config.condition import Fusion
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.model import ConditionerConfig, ModelConfig
@@ -69,7 +70,7 @@ def build_model(
         for parameter in built.parameters():
             parameter.fill_(float("nan"))
     for module in built.modules():
-        if isinstance(module, ResidualQuantizer):
+        if isinstance(module, ResidualQuantizer | RunningNorm):
             module.reset()
     return built
 
@@ -149,7 +150,7 @@ class LanguageModel(nn.Module):
         encoded = {}
         for name, conditioner in self.conditioners.items():
             item = given.get(name)
-            if item is None and self.fusions[name] != "prepend":
+            if item is None and self.fusions[name] != "prepend" and conditioner.null_is_zeros:
                 continue  # zeros add nothing; a prefix of zeros still takes positions
             if isinstance(item, Prepared):
                 item = conditioner(item)

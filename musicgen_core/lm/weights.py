@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from musicgen_core.config.data import CodecSpec
-from musicgen_core.config.load import from_dict
+from musicgen_core.config.load import from_plain
 from musicgen_core.config.model import ConditionerConfig, ModelConfig, T5ConditionerConfig
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.lm.model import LanguageModel, build_model
 from musicgen_core.util.atomic import write_json
+from musicgen_core.util.fit import check_fit
 
 FORMAT = "musicgen_core"
 VERSION = 2  # 1 had model.delays where 2 has model.pattern
@@ -83,8 +84,14 @@ def load_export(folder: Path | str, device: torch.device | str = "cpu") -> tuple
 
     folder = Path(folder)
     info = _read_config(folder / CONFIG_NAME)
-    parts = from_dict(_Parts, {key: info[key] for key in ("model", "conditioner", "codec")}, str(folder / CONFIG_NAME))
-    model = build_model(parts.model, _find_text_encoder(parts.conditioner, folder), parts.codec, device)
+    parts = from_plain(_Parts, {key: info[key] for key in ("model", "conditioner", "codec")}, str(folder / CONFIG_NAME))
+    try:
+        model = build_model(parts.model, _find_text_encoder(parts.conditioner, folder), parts.codec, device)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}; {folder} names it in its {CONFIG_NAME} and holds no copy of it: bring it there, or write its "
+            f"new path into {CONFIG_NAME}"
+        ) from None
     path = folder / WEIGHTS_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{path}: absent; export the run again")
@@ -110,7 +117,7 @@ def read_words(folder: Path) -> list[str]:
 
 def read_codec(info: Mapping[str, Any]) -> CodecSpec:
     """The codec an export was trained on, from the contents of its config.json."""
-    return from_dict(CodecSpec, info["codec"], "codec")
+    return from_plain(CodecSpec, info["codec"], "codec")
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -120,23 +127,6 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(state[name])
-
-
-def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> None:
-    """Raise ValueError that names `source` and every weight that is missing, unexpected or of another shape."""
-    shapes = [
-        f"{name} is {list(state[name].shape)}, the model has {list(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    problems = {
-        "missing": sorted(set(expected) - set(state)),
-        "unexpected": sorted(set(state) - set(expected)),
-        "of another shape": shapes,
-    }
-    if any(problems.values()):
-        lines = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names)
-        raise ValueError(f"{source}: weights do not fit the model. {lines}")
 
 
 def _find_text_encoder(conditioner: ConditionerConfig, folder: Path) -> ConditionerConfig:

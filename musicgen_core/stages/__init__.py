@@ -27,7 +27,7 @@ STAGES: dict[str, Stage] = {
     "tokenize": Stage(1, "encode one bucket into codes, in a WebDataset tar", ("out",)),
     "index": Stage(2, "index one corpus's token shards for random access", ("out",)),
     "train": Stage(3, "train one run; resumes by itself"),
-    "export": Stage(3, "write a trained model as safetensors and JSON", ("out",)),
+    "export": Stage(4, "write a trained model as safetensors and JSON", ("out",)),
     "generate": Stage(2, "generate audio from prompts with an exported model", ("out",)),
     "evaluate": Stage(2, "measure an exported model on held-out music", ("out", "references")),
     "report": Stage(1, "write one self-contained HTML page about a run", ("out",)),

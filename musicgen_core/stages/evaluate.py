@@ -18,6 +18,8 @@ from musicgen_core.codec.base import Codec
 from musicgen_core.codec.load import load_codec
 from musicgen_core.conditioners.recording import AudioConditioner, Recording
 from musicgen_core.conditioners.rows import plain_rows
+from musicgen_core.conditioners.style import StyleExcerpt
+from musicgen_core.config.condition import hides_frames
 from musicgen_core.config.evaluation import GenerationConfig
 from musicgen_core.config.root import EvaluateStageConfig
 from musicgen_core.data.plan import read_where
@@ -77,15 +79,18 @@ def run(
     rebuilt = _reconstruct_some(codec, wavs, config.evaluation.num_codec_seconds, device)
     # a continuation begins with real music, which would flatter the figures
     generated = [sample for sample in read_samples(samples) if sample.source != "continuation"]
+    codes = [read_codes(segment, shards) for segment in segments]
+    rows = _rows(model, segments, wavs, codec.spec.sample_rate_hz)
     figures: dict[str, Figures] = {
         "token_loss": token_loss_figures(
             model,
-            [read_codes(segment, shards) for segment in segments],
-            _rows(model, segments, wavs, codec.spec.sample_rate_hz),
+            codes,
+            rows,
             [segment.record.track for segment in segments],
             unigram_KC,
             config.evaluation.batch_size,
             config.seed,
+            _hidden_frames(model, codes, rows, codec.spec.frame_rate_hz),
         ),
         "frechet": _frechet_figures(codec, segments, wavs, rebuilt, generated, unigram_KC, config.seed, device),
         "round_trip": round_trip_figures(wavs[: len(rebuilt)], rebuilt, codec.spec.sample_rate_hz),
@@ -125,6 +130,20 @@ def _rows(
             for row, wav_CN in zip(filled, wavs, strict=True):
                 row[name] = conditioner.take(Recording(wav_CN, sample_rate_hz))
     return filled
+
+
+def _hidden_frames(
+    model: LanguageModel, codes: list[np.ndarray], rows: list[dict[str, Any]], frame_rate_hz: float
+) -> list[np.ndarray] | None:
+    """bool [T] of each segment: what the training, too, leaves out of the loss. None for a model that hides nothing."""
+    if not hides_frames(model.config.conditions):
+        return None
+    hidden = [np.zeros(codes_KT.shape[1], dtype=bool) for codes_KT in codes]
+    for hidden_T, row in zip(hidden, rows, strict=True):
+        for value in row.values():
+            if isinstance(value, StyleExcerpt):
+                hidden_T[value.hidden_frames(frame_rate_hz)] = True
+    return hidden
 
 
 def _reconstruct_some(codec: Codec, wavs: list[np.ndarray], seconds: float, device: torch.device) -> list[np.ndarray]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from musicgen_core.config.codec_channels import with_channels
 from musicgen_core.config.codec_spec import read_codec_folder, read_model_config
 from musicgen_core.config.data import CodecSpec
-from musicgen_core.config.load import from_dict
-from musicgen_core.config.root import ExportStageConfig, TrainStageConfig
+from musicgen_core.config.load import from_record
+from musicgen_core.config.outside import list_outside
+from musicgen_core.config.root import ExportStageConfig
 from musicgen_core.data.manifest import ManifestRecord, read_manifest
 from musicgen_core.data.plan import read_where
 from musicgen_core.util.atomic import atomic_folder, write_text
@@ -38,7 +38,7 @@ def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], wher
     from musicgen_core.train.checkpoint import load_best_weights
 
     raw = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
-    trained = from_dict(TrainStageConfig, {item.name: raw[item.name] for item in fields(TrainStageConfig)})
+    trained = from_record(raw)
     weights, best = load_best_weights(run_dir)
     model = build_model(trained.model, trained.conditioner, trained.codec)
     load_state(model, weights, str(run_dir))
@@ -49,6 +49,7 @@ def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], wher
         extra["init_from"] = raw["init_from"]  # what these weights were before, and under which licence
     codec = _find_codec(trained.codec, read_where(where).codec)
     words = vocabulary(_captions(manifests))
+    lacks = list_outside(trained.conditioner, trained.model.conditions)
     num_frames = max(1, round(trained.training.segment_sec * trained.codec.frame_rate_hz))
     with atomic_folder(out) as folder:
         save_export(folder, model, trained, extra)
@@ -59,9 +60,11 @@ def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], wher
         notes = save_for_transformers(folder / "transformers", model, codec, words, num_frames)
         info = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         architecture = read_model_config(folder / "transformers")["architectures"][0]
-        write_text(folder / "README.md", write_card(model, info, architecture, notes))
+        write_text(folder / "README.md", write_card(model, info, architecture, notes, lacks))
     for note in notes:
         say(f"note: transformers/: {note}")
+    for line in lacks:
+        say(f"note: {out} {line}")
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     say(f"exported step {best['step']} ({num_parameters:,} parameters, {extra['tracks']} tracks) to {out}")
 

@@ -15,6 +15,7 @@ from musicgen_core import native
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.evaluation import ContinuationConfig, GenerationConfig
 from musicgen_core.config.prompt import PromptConfig
+from musicgen_core.config.prompt_files import find_recordings
 from musicgen_core.config.root import GenerateStageConfig
 from musicgen_core.data.manifest import read_manifest
 from musicgen_core.data.plan import read_where
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from musicgen_core.codec.base import Codec
-    from musicgen_core.conditioners.recording import Recording
+    from musicgen_core.conditioners.recording import AudioConditioner, Recording
     from musicgen_core.lm.model import LanguageModel, Values
     from musicgen_core.lm.windows import Window
 
@@ -75,6 +76,7 @@ def run(
     from musicgen_core.codec.load import load_codec
     from musicgen_core.lm.weights import codec_folder, load_export, read_codec
 
+    find_recordings(config.generation)
     device = _device(config.generation.device)
     model, info = load_export(export, device)
     folder = codec_folder(export) or read_where(where).codec
@@ -115,42 +117,55 @@ def make_row(request: Request, model: LanguageModel, shards: TrackAudio | None, 
     more = request.more
     row: dict[str, Any] = {"description": request.prompt, **more.conditions}
     heard = {name: item for name, item in model.conditioners.items() if isinstance(item, AudioConditioner)}
-    if unknown := sorted(set(more.conditions) - (set(model.config.conditions) - set(heard))):
+    texts = {name for name, item in heard.items() if item.takes_text}
+    if unknown := sorted(set(more.conditions) - (set(model.config.conditions) - set(heard)) - texts):
         raise ValueError(
             f"prompt {request.prompt!r}: the model is not conditioned on {', '.join(unknown)}, but on "
             f"{list(model.fusions)}"
         )
-    recording = None
-    if more.melody is not None:
-        if not heard:
-            raise ValueError(
-                f"prompt {request.prompt!r} has the melody {more.melody}, but this model is not conditioned on "
-                "recordings; leave it out, or train with model.conditions: {self_wav: {kind: chroma}}"
-            )
-        recording = read_melody(Path(more.melody), more.melody_start_sec)
-    elif request.track is not None:
+    given: dict[str, Recording] = {}
+    for key, (path, start_sec) in more.recordings.items():
+        hearing = [item for item in heard.values() if item.prompt_key == key]
+        if not hearing:
+            raise ValueError(_unheard(request.prompt, key, path, heard))
+        given[key] = read_recording(Path(path), start_sec, key)
+        for fault in (item.find_fault(given[key]) for item in hearing):
+            if fault is not None:
+                raise ValueError(f"prompt {request.prompt!r}: its {key} {path} {fault}")
+    if request.track is not None:
         row |= {name: request.track.get(name) for name in model.config.conditions}
         if heard and shards is not None:
             wav_BCN, num_valid_B = shards.read([request.track], [0], segment_frames)
             recording = Recording(wav_BCN[0, :, : num_valid_B[0]], shards.codec.sample_rate_hz)
+            given = {item.prompt_key: recording for item in heard.values()}
     for name, conditioner in heard.items():
-        if recording is not None:
-            row[name] = recording
+        if conditioner.prompt_key in given:
+            row[name] = given[conditioner.prompt_key]
         elif conditioner.takes_text:
-            row[name] = request.prompt
+            row.setdefault(name, request.prompt)
     return row if any(value is not None for value in row.values()) else None
 
 
-def read_melody(path: Path, start_sec: float) -> Recording:
-    """Decode a file from `start_sec` on. ValueError when nothing is left of it."""
+def _unheard(prompt: str | None, key: str, path: str, heard: dict[str, AudioConditioner]) -> str:
+    """Why a recording that a prompt names has no place in this model, and the remedy."""
+    begin = f"prompt {prompt!r} has the {key} {path}, but this model is not conditioned on "
+    if heard:
+        others = sorted({item.prompt_key for item in heard.values()})
+        return f"{begin}one; it hears {', '.join(heard)}: name the file as {' or '.join(f'`{o}`' for o in others)}"
+    example = "{style: {kind: style}}" if key == "style" else "{self_wav: {kind: chroma}}"
+    return f"{begin}recordings; leave it out, or train with model.conditions: {example}"
+
+
+def read_recording(path: Path, start_sec: float, key: str = "melody") -> Recording:
+    """Decode a file from `start_sec` on. ValueError when nothing is left of it; `key` is the prompt's."""
     from musicgen_core.conditioners.recording import Recording
 
     wav_CN, sample_rate_hz = native.decode(path)
     start = round(start_sec * sample_rate_hz)
     if start >= wav_CN.shape[1]:
         raise ValueError(
-            f"{path}: has {wav_CN.shape[1] / sample_rate_hz:.1f} s, but its melody is to begin at {start_sec:g} s; "
-            "lower melody_start_sec"
+            f"{path}: has {wav_CN.shape[1] / sample_rate_hz:.1f} s, but its {key} is to begin at {start_sec:g} s; "
+            f"lower {key}_start_sec"
         )
     return Recording(wav_CN[:, start:], sample_rate_hz)
 
@@ -235,7 +250,7 @@ def _make_samples(
                     "gain": gain,
                     "took_sec": round(took_sec, 3),
                     **({"cfg_coef_beta": config.cfg_coef_beta} if config.cfg_coef_beta is not None else {}),
-                    **({"melody": request.more.melody} if request.more.melody is not None else {}),
+                    **{key: path for key, (path, _) in request.more.recordings.items()},
                     **({"conditions": request.more.conditions} if request.more.conditions else {}),
                 }
             )

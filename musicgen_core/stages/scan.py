@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from musicgen_core.config.data import CorpusConfig
+from musicgen_core.config.plain import to_plain
 from musicgen_core.config.root import ScanStageConfig
 from musicgen_core.data.amend import amend
 from musicgen_core.data.inventory import Inventory, find_files, take_inventory
@@ -61,7 +62,7 @@ def run(config: ScanStageConfig, *, results: Path) -> Plan:
 
 def digest_config(config: ScanStageConfig) -> str:
     """Digest of what the plan depends on, without where the corpora lie."""
-    value = asdict(config)
+    value = to_plain(config)
     for corpus in value["corpora"].values():
         del corpus["path"]
     return digest_json(value)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicgen_core.config.store import read_license, require_commercial
-from musicgen_core.layouts.detect import Layout, detect
+from musicgen_core.layouts.detect import Layout, detect, require_pickle
 from musicgen_core.util.atomic import atomic_folder
 from musicgen_core.util.log import say
 
@@ -25,22 +25,25 @@ def run(
     text_encoder: Path | None = None,
     mask_condition_padding: bool = False,
     accept_noncommercial: bool = False,
+    accept_pickle: bool = False,
 ) -> None:
     """Write `out` in `layout` from `source`, all or nothing; what `source` is, its files say.
 
     `source`: an export of ours; a folder of transformers' MusicGen or MusicGen Melody; AudioCraft's folder with
-    state_dict.bin and compression_state_dict.bin, or one such file or checkpoint.th. Nothing in them is run: torch's
-    weights-only unpickler reads them. `codec` and `text_encoder` (T5) are folders for what the source only names.
-    `mask_condition_padding` says that the weights were trained with padded text hidden, as transformers trains; Meta's
-    were not. Each missing, unexpected and mismatched weight is an error that names it.
+    state_dict.bin and compression_state_dict.bin, or one such file or checkpoint.th. Those are pickles and need
+    `accept_pickle`; nothing in them is run: torch's weights-only unpickler reads them. `codec` and `text_encoder` (T5)
+    are folders for what the source only names. `mask_condition_padding` says that the weights were trained with padded
+    text hidden, as transformers trains; Meta's were not, and our own exports' folders say it themselves. Each missing,
+    unexpected and mismatched weight is an error that names it.
     """
     kind = detect(source)
     folder = source if source.is_dir() else source.parent
     require_commercial(read_license(folder), _origin(folder), accept_noncommercial, "--accept-noncommercial")
+    require_pickle(source, accept_pickle, "--accept-pickle")
     if kind == "musicgen":
         _write(source, out, layout, codec)
         return
-    from musicgen_core.layouts.imported import save_imported
+    from musicgen_core.layouts.save_imported import save_imported
 
     imported = _read(kind, source, codec, text_encoder, mask_condition_padding)
     if layout == "musicgen":

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from musicgen_core import native
 from musicgen_core.config.codec_spec import read_codec_spec
-from musicgen_core.config.condition import ChromaConditionConfig, ClapConditionConfig
+from musicgen_core.config.condition import ChromaConditionConfig, ClapConditionConfig, StyleConditionConfig
 from musicgen_core.config.data import EncodecCodecConfig
+from musicgen_core.config.extractor import PretrainedExtractorConfig
 from musicgen_core.config.load import resolve_runs
 from musicgen_core.config.model import T5ConditionerConfig
 from musicgen_core.config.root import RootConfig
@@ -82,6 +83,12 @@ def list_assets(config: RootConfig) -> list[Asset]:
                 named.append((key, condition.separate.path, condition.separate.revision, True))
             if isinstance(condition, ClapConditionConfig):
                 named.append((f"model.conditions.{name}.path", condition.path, condition.revision, True))
+            if isinstance(condition, StyleConditionConfig) and isinstance(
+                condition.extractor, PretrainedExtractorConfig
+            ):
+                heard = condition.extractor
+                key = f"model.conditions.{name}.extractor"
+                named.append((f"{key}.path", heard.path, heard.revision, heard.accept_noncommercial))
         init = run_config.training.init_from
         if init is not None and init.path is not None:
             named.append((f"{INIT_FROM}.path", init.path, init.revision, init.accept_noncommercial))

@@ -21,12 +21,14 @@ GPU_FLOPS = 125e12
 """A yardstick where nothing was measured: 40 % of an A100's 312 TFLOP/s in bf16 (its data sheet)."""
 
 
-def run(*targets: str, config: Path = Path("config.yaml"), processes: int = 1) -> None:
+def run(*targets: str, config: Path = Path("config.yaml"), processes: int = 1, nodes: int = 1) -> None:
     """Print how many jobs of each stage `snakemake TARGET...` would run, over how many hours of audio, how many bytes
     they would write and how long they would take; and for each run to train its parameters, steps, time and the GPU
-    memory of each of `processes` processes. Nothing runs. Times come from earlier jobs of the same kind; where there
-    are none it says so.
+    memory of each of `processes` processes on `nodes` nodes. Nothing runs. Times come from earlier jobs of the same
+    kind; where there are none it says so. Raises ValueError for processes that do not spread evenly over the nodes.
     """
+    if nodes < 1 or processes % nodes:
+        raise ValueError(f"--processes {processes} do not spread evenly over --nodes {nodes}; change one of them")
     jobs = dry_run(config, list(targets))
     flow = read_flow(load_config(config))
     seconds_of = _read_lengths(flow)
@@ -36,7 +38,7 @@ def run(*targets: str, config: Path = Path("config.yaml"), processes: int = 1) -
     print(f"{len(jobs)} jobs" if jobs else "nothing would run: everything is up to date")
     for job in jobs:
         if job.stage == "train":
-            for line in _run_lines(job.wildcards["run"], flow, processes):
+            for line in _run_lines(job.wildcards["run"], flow, processes, nodes):
                 print(line)
 
 
@@ -60,9 +62,9 @@ def _stage_line(stage: str, count: int, jobs: list[Job], flow: Flow, seconds_of:
     return f"{stage:<10} {count:>6} {seconds / 3600:>15.2f} {num_bytes / 1e9:>12.3f}  {took}"
 
 
-def _run_lines(folder: str, flow: Flow, processes: int) -> list[str]:
+def _run_lines(folder: str, flow: Flow, processes: int, nodes: int) -> list[str]:
     run, planned = flow.runs[folder], flow.planned[folder]
-    memory, t = estimate_memory(run, flow.codec, processes), run.training
+    memory, t = estimate_memory(run, flow.codec, processes, processes_per_node=processes // nodes), run.training
     start = f"continues {planned.continues}" if planned.continues else "resumes" if planned.begun else "starts"
     if planned.parents and not planned.begun:
         start = f"extends {planned.extends}" if planned.extends else f"starts from the weights of {planned.starts}"
@@ -74,7 +76,9 @@ def _run_lines(folder: str, flow: Flow, processes: int) -> list[str]:
         took = _clock(flops / GPU_FLOPS)
         time = f"{flops:.2g} floating-point operations: {took} at 125 TFLOP/s (40 % of an A100's in bf16)"
     return [
-        f"run {planned.name} ({folder}) {start}: {memory.num_parameters / 1e6:.1f} M parameters, {t.steps} steps of "
+        f"run {planned.name} ({folder}) {start}: {memory.num_parameters / 1e6:.1f} M parameters"
+        + (f" ({memory.num_trained / 1e6:.1f} M of them trained)" if t.freeze else "")
+        + f", {t.steps} steps of "
         f"{t.batch_size} x {t.segment_sec:g} s, {t.precision}",
         f"  time: {time}",
         f"  memory of each of {processes} process(es), estimated: {memory.total / 2**30:.2f} GiB: state "

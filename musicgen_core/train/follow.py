@@ -47,6 +47,7 @@ class Follower:
         self._held = False
         self._said = ""
         self._ran = False
+        self._left = False  # it ran, and was then seen on its way out
 
     def follow(self) -> None:
         """Print where the job is and what rank 0 says, until it is gone. On SIGTERM, leave it running."""
@@ -129,13 +130,18 @@ class Follower:
 
     def _say_state(self, found: JobState) -> None:
         if found.waits:
+            self._left = False
             again = "is queued again" if self._ran else "waits"
             reason = f" ({found.reason})" if found.reason else ""
             held = f"; release it: scontrol release {self.job_id}" if "eld" in found.reason else ""
             self._say_once(f"train: SLURM job {self.job_id} {again}{reason}{held}")
         elif found.state == "RUNNING":
-            self._ran, self._held = True, False
+            if self._left:
+                self._say_once(f"train: SLURM job {self.job_id} was queued again")  # for less than a poll
+            self._ran, self._held, self._left = True, False, False
             self._say_once(f"train: SLURM job {self.job_id} runs{f' on {found.nodes}' if found.nodes else ''}")
+        else:
+            self._left = self._ran
 
     def _say_once(self, message: str) -> None:
         if message != self._said:

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import re
 from collections.abc import Sequence
 
 from torch import nn
 
-GROUPS: dict[str, str] = {
-    "embeddings": r"emb\..*",
-    "heads": r"linears\..*",
-    "norms": r"(.*\.)?(out_norm|norm1|norm2|norm_cross)\..*",
-    "conditioners": r"condition_provider\..*",
-    "attention": r"transformer\.layers\.\d+\.self_attn\..*",
-    "cross_attention": r"transformer\.layers\.\d+\.cross_attention\..*",
-    "feed_forward": r"transformer\.layers\.\d+\.linear[12]\..*",
-}
-"""Name -> which parameters, as a regular expression of the whole name."""
-
-_LAYERS = re.compile(r"layers (\d+)(?:-(\d+))?")
+from musicgen_core.config.freezing import GROUPS, LAYERS, names_parameter
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
@@ -31,7 +19,7 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
     """
     parameters = dict(model.named_parameters())
     for pattern in patterns:
-        found = [name for name in parameters if _matches(pattern, name)]
+        found = [name for name in parameters if names_parameter(pattern, name)]
         if not found:
             raise ValueError(f"training.freeze: {_explain(pattern, parameters)}")
         for name in found:
@@ -42,17 +30,8 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
     return left
 
 
-def _matches(pattern: str, name: str) -> bool:
-    if pattern in GROUPS:
-        return re.fullmatch(GROUPS[pattern], name) is not None
-    if layers := _LAYERS.fullmatch(pattern):
-        number = re.match(r"transformer\.layers\.(\d+)\.", name)
-        return number is not None and int(layers[1]) <= int(number[1]) <= int(layers[2] or layers[1])
-    return fnmatch.fnmatchcase(name, pattern)
-
-
 def _explain(pattern: str, names: dict[str, nn.Parameter]) -> str:
-    if _LAYERS.fullmatch(pattern):
+    if LAYERS.fullmatch(pattern):
         numbers = {int(found[1]) for name in names if (found := re.match(r"transformer\.layers\.(\d+)\.", name))}
         return f"`{pattern}` matches no parameter: there are layers 0-{max(numbers)}"
     near = difflib.get_close_matches(pattern, [*GROUPS, *names], n=1, cutoff=0.0)[0]

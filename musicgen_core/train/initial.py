@@ -18,11 +18,12 @@ from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.source import find_source
 from musicgen_core.config.start import KEY, InitFromConfig
 from musicgen_core.config.store import asset_name, is_noncommercial, read_license, read_lock, require_commercial
+from musicgen_core.layouts.detect import require_pickle
 from musicgen_core.layouts.source import Source, read_parts, read_source
 from musicgen_core.lm.model import LanguageModel, resolve_model
-from musicgen_core.lm.weights import check_fit
 from musicgen_core.train.checkpoint import load_best_weights, read_manifest, read_tensors
 from musicgen_core.train.ranks import Refused, World
+from musicgen_core.util.fit import check_fit
 from musicgen_core.util.log import say
 
 WORDS = "condition_provider.conditioners.description.output_proj.weight"
@@ -84,10 +85,10 @@ def read_initial(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """-> (weights in our names, without those skipped, notes). Refused names every key or weight that does not fit."""
     try:
-        source = _read(folder)
+        source = _read(folder, init.accept_pickle)
         state = dict(source.state)
         if init.mono_to_stereo:
-            state = to_stereo(state)
+            state = to_stereo(state, halve=init.mono_to_stereo != "copy")
         skipped = [name for name in {**model.state_dict(), **state} if _skips(init, name)]
         if unused := [p for p in init.skip if not any(fnmatch.fnmatchcase(name, p) for name in skipped)]:
             raise ValueError(f"{KEY}.skip: `{unused[0]}` matches no parameter of this model nor of {folder}")
@@ -99,11 +100,12 @@ def read_initial(
     return state, notes
 
 
-def to_stereo(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_stereo(state: Mapping[str, Tensor], halve: bool) -> dict[str, Tensor]:
     """A mono model's weights for left and right in turn, as config/codec_channels.py orders their codebooks.
 
-    Heads are doubled, as AudioCraft's stereo models were begun. So are embeddings, which are also halved: the sum over
-    codebooks, and with it every logit, is the mono model's where left equals right.
+    Heads and embeddings are doubled. `halve`: embeddings are also halved, so that the sum over codebooks, and with it
+    every logit, is the mono model's where left equals right. Without it, it is AudioCraft's recipe (docs/MUSICGEN.md in
+    facebookresearch/audiocraft, "Fine tuning mono model to stereo"): that sum is twice as large beside the positions.
     """
     doubled = {}
     for name, tensor in state.items():
@@ -112,12 +114,12 @@ def to_stereo(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             doubled[name] = tensor
             continue
         for channel in range(2):
-            value = tensor / 2 if part[1] == "emb" else tensor
+            value = tensor / 2 if halve and part[1] == "emb" else tensor
             doubled[f"{part[1]}.{2 * int(part[2]) + channel}.{part[3]}"] = value
     return doubled
 
 
-def _read(folder: Path) -> Source:
+def _read(folder: Path, accept_pickle: bool) -> Source:
     """Of a run, a checkpoint, or another layout."""
     if folder.is_dir() and (folder / "manifest.json").is_file():
         read_manifest(folder)
@@ -126,6 +128,7 @@ def _read(folder: Path) -> Source:
         return Source(state=state, **read_parts(folder.parent.parent / "config.json"))
     if (folder / "checkpoints").is_dir():
         return Source(state=load_best_weights(folder)[0], **read_parts(folder / "config.json"))
+    require_pickle(folder, accept_pickle, f"{KEY}.accept_pickle")
     return read_source(folder)
 
 

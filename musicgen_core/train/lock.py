@@ -21,8 +21,9 @@ from musicgen_core.util.slurm import find_state
 def run_lock(run_dir: Path, world: World) -> Iterator[None]:
     """The first process holds `run_dir/LOCK`, created with O_EXCL and naming host, process and SLURM job.
 
-    A lock whose process or job is gone is taken over, with a line that says so. Raises Refused when the owner lives, or
-    when it is on another machine and cannot be asked. A collective call.
+    A lock whose process or job is gone is taken over, and one's own of before is kept (a job that was queued again, a
+    process that has started again in its place), with a line that says which it was. Raises Refused when the owner
+    lives, or when it is on another machine and cannot be asked. A collective call.
     """
     path, mine = run_dir / "LOCK", _describe_self()
 
@@ -60,9 +61,7 @@ def _take(path: Path, mine: dict[str, Any]) -> None:
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
-            owner = _read(path)
-            _refuse_if_alive(owner, mine, path)
-            say(f"train: took over the lock of {_name(owner)}, which is gone")
+            say(f"train: {_judge(_read(path), mine, path)}")
             path.unlink(missing_ok=True)
             continue
         with open(descriptor, "w", encoding="utf-8") as handle:
@@ -70,12 +69,13 @@ def _take(path: Path, mine: dict[str, Any]) -> None:
         return
 
 
-def _refuse_if_alive(owner: dict[str, Any], mine: dict[str, Any], path: Path) -> None:
-    if owner.get("job_id") and owner["job_id"] == mine["job_id"]:
-        return  # the same job after a requeue
+def _judge(owner: dict[str, Any], mine: dict[str, Any], path: Path) -> str:
+    """Why the lock may be replaced, for the user. Raises Refused when it may not."""
     same = all(owner.get(key) == mine[key] for key in ("host", "pid", "started"))
     if same and owner.get("starts") != mine["starts"]:
-        return  # this very process, which has started again in its place
+        return f"process {mine['pid']} has started again in its place, and keeps its lock"
+    if owner.get("job_id") and owner["job_id"] == mine["job_id"]:
+        return f"SLURM job {mine['job_id']} was queued again, and takes its own lock back"
     alive: bool | None
     if not owner:
         alive = False
@@ -90,6 +90,7 @@ def _refuse_if_alive(owner: dict[str, Any], mine: dict[str, Any], path: Path) ->
             f"{path.parent} is locked by {_name(owner)}, which cannot be asked from {mine['host']}; "
             f"if it is gone, delete {path}"
         )
+    return f"took over the lock of {_name(owner)}, which is gone"
 
 
 def _describe_self() -> dict[str, Any]:

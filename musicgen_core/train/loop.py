@@ -18,6 +18,7 @@ from musicgen_core.train.origin import versions
 from musicgen_core.train.ranks import World, open_world
 from musicgen_core.train.schedule import learning_rate
 from musicgen_core.train.setup import Run, TrainJob, assemble
+from musicgen_core.train.stall import limit_stalls
 from musicgen_core.train.step import StepResult, train_step, validate
 from musicgen_core.train.stop import Stopped, StopSignals
 from musicgen_core.train.watch import Watch
@@ -102,7 +103,7 @@ def _has_ended(run: Run, config: TrainingConfig) -> bool:
 
 @contextmanager
 def _watched(job: TrainJob, world: World) -> Iterator[None]:
-    """From here on, what happens to one process ends all of them."""
+    """From here on, what happens to one process ends all of them, and a process alone ends when it stalls."""
 
     def start_again(micro_batch_size: int) -> None:
         if world.first:
@@ -112,7 +113,16 @@ def _watched(job: TrainJob, world: World) -> Iterator[None]:
     world.watch.start_again = start_again
     if world.size > 1:
         world.watch.connect(world.rank, job.upkeep.stall_limit_sec, world.on_first)
-    yield
+        yield
+        return
+    places = ", ".join(sorted({str(index.parent) for index in job.indexes}))
+    waits = {
+        "data": f"waiting for a batch from {places}",
+        "validation": f"reading and measuring segments from {places}",
+        "checkpoint": f"writing to {job.run_dir}",
+    }
+    with limit_stalls(world.watch, job.upkeep.stall_limit_sec, waits, on_cpu=world.device.type == "cpu"):
+        yield
 
 
 def _log(run: Run, result: StepResult, samples: str) -> None:

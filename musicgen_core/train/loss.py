@@ -141,6 +141,13 @@ def _chunk(
     return losses_R
 
 
+def count_masked(pattern: Pattern, mask_BT: Tensor) -> Tensor:
+    """The same of one process's samples whose frames are taken out one by one, mask_BT bool -> float64 [K], from 0."""
+    frames_T = mask_BT.sum(0).double().cpu()
+    predicted_KT = torch.from_numpy(pattern.step_KT < pattern.num_valid_steps)
+    return (predicted_KT * frames_T).sum(1)
+
+
 def count_valid(pattern: Pattern, num_valid_B: np.ndarray) -> Tensor:
     """Codes with a loss in each codebook, for samples with these numbers of valid frames -> float64 [K], at least 1.
 

@@ -15,6 +15,7 @@ import numpy as np
 from musicgen_core import native
 from musicgen_core.conditioners.recording import AudioConditioner, Recording
 from musicgen_core.conditioners.rows import kept_conditions
+from musicgen_core.conditioners.style import StyleExcerpt
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.data.batches import Batch
 from musicgen_core.data.track_audio import TrackAudio
@@ -42,7 +43,7 @@ class Recordings:
             conditions, self.config.training.cfg_dropout, self.config.seed, batch.epochs_B, batch.indexes_B
         )
         num_draws = max(conditioner.num_draws for conditioner in self.conditioners.values())
-        return self._add(batch, kept, self._draw(batch, num_draws))
+        return self._hide_excerpts(self._add(batch, kept, self._draw(batch, num_draws)))
 
     def add_to_validation(self, batch: Batch) -> Batch:
         """All of them; validation segments are fixed, so what was taken of one is kept."""
@@ -55,7 +56,22 @@ class Recordings:
         for line, start in zip(filled.lines, batch.starts_B.tolist(), strict=True):
             taken = {name: line[name] for name in self.conditioners if name in line}
             lines.append({**line, **self._fixed.setdefault((line["track"], start), taken)})
-        return dataclasses.replace(batch, lines=lines)
+        return self._hide_excerpts(dataclasses.replace(batch, lines=lines))
+
+    def _hide_excerpts(self, batch: Batch) -> Batch:
+        """Take the frames that a style was heard in out of the loss."""
+        excerpts = [
+            (row, value)
+            for row, line in enumerate(batch.lines)
+            for value in (line.get(name) for name in self.conditioners)
+            if isinstance(value, StyleExcerpt) and value.hidden_span_sec is not None
+        ]
+        if not excerpts:
+            return batch
+        mask_BT = batch.mask_BT.clone()
+        for row, excerpt in excerpts:
+            mask_BT[row, excerpt.hidden_frames(self.audio.codec.frame_rate_hz)] = False
+        return dataclasses.replace(batch, mask_BT=mask_BT)
 
     def _add(self, batch: Batch, wanted: Mapping[str, np.ndarray], draws_BD: np.ndarray | None) -> Batch:
         rows = np.flatnonzero(np.any(list(wanted.values()), axis=0)).tolist()

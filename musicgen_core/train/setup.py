@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor
 
 from musicgen_core.config.batching import check_batch
 from musicgen_core.config.condition import reads_audio
+from musicgen_core.config.plain import fill_in
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.sampling import normalise_mix
 from musicgen_core.config.training import TrainingConfig
@@ -280,7 +281,7 @@ def _write_config(job: TrainJob) -> None:
     code = digest_code()
     now = json.loads(json.dumps({**asdict(job.config), **origin, "digests": digests}))
     if begun:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = fill_in(TrainStageConfig, json.loads(path.read_text(encoding="utf-8")))
         now["init_from"] = before.get("init_from")
         if before.pop("versions") != versions() or before.pop("code", code) != code:
             say("train: note: other code or package versions than when this run began; numbers may differ slightly")

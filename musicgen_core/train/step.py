@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from musicgen_core.conditioners.base import Prepared
 from musicgen_core.conditioners.rows import Row, plain_rows, training_rows
+from musicgen_core.config.condition import hides_frames
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.batches import Batch
 from musicgen_core.lm.model import LanguageModel
 from musicgen_core.patterns.layout import Pattern
-from musicgen_core.train.loss import Losses, count_valid, sum_losses
+from musicgen_core.train.loss import Losses, count_masked, count_valid, sum_losses
 from musicgen_core.train.optim import effective_rate
 from musicgen_core.train.parallel import average_gradients, is_sharded
 from musicgen_core.train.ranks import World
@@ -100,8 +101,10 @@ def train_step(
     """
     # Dropout inside the model, where configured, is a function of (seed, step, process): resuming needs no saved state.
     torch.manual_seed(int(np.random.SeedSequence([seed, step, world.rank]).generate_state(1, np.uint64)[0] >> 1))
-    counts_K = count_valid(pattern, batch.global_num_valid)
     conditions = objective.model.config.conditions
+    counts_K = count_valid(pattern, batch.global_num_valid)
+    if hides_frames(conditions):  # which ones each process knows of its own samples only
+        counts_K = _sum_counts(count_masked(pattern, batch.mask_BT), world)
     rows = training_rows(
         batch.lines, conditions, config.words, config.cfg_dropout, seed, batch.epochs_B, batch.indexes_B
     )
@@ -148,6 +151,8 @@ def validate(
 ) -> np.ndarray:
     """Mean cross-entropy of each codebook over all validation segments, float64 [K]. A collective call."""
     totals_K = counts_K = None
+    hides = hides_frames(objective.model.config.conditions)
+    left_K = torch.zeros(len(pattern.step_KT), dtype=torch.float64)
     objective.eval()
     for batch in batches:
         world.watch.mark("validation")
@@ -157,10 +162,18 @@ def validate(
         part_K = losses.sums_BK.double().sum(0)
         totals_K = part_K if totals_K is None else totals_K + part_K
         counts_K = count_valid(pattern, batch.global_num_valid)
+        left_K += count_masked(pattern, batch.mask_BT) if hides else 0
     objective.train()
     assert totals_K is not None
     assert counts_K is not None
+    if hides:
+        counts_K = _sum_counts(left_K, world)
     return (world.sum(totals_K).cpu() / counts_K).numpy()
+
+
+def _sum_counts(counts_K: Tensor, world: World) -> Tensor:
+    """Over all processes, float64 [K] on the CPU, at least 1. A collective call."""
+    return world.sum(counts_K.to(world.device)).cpu().clamp_min(1)
 
 
 def autocast(world: World, config: TrainingConfig) -> AbstractContextManager[None]:

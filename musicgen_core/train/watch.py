@@ -29,7 +29,7 @@ OURS = os.path.join("musicgen_core", "")
 
 
 class Watch:
-    """One process's part. Not yet connected, every method is free."""
+    """One process's part. Not connected, as with one process, it only remembers the marks (stall.py looks at them)."""
 
     def __init__(self) -> None:
         self.rank = 0
@@ -78,6 +78,17 @@ class Watch:
         """The training thread waits for something that goes on."""
         self._since = time.monotonic()
 
+    def beat(self, now: float) -> dict[str, Any]:
+        """How far the training thread is: `count` marks, `step` steps finished, at `phase` for `idle_sec`."""
+        return {
+            "kind": "beat",
+            "count": self._count,
+            "step": self._step,
+            "phase": self._phase,
+            "idle_sec": now - self._since,
+            "waiting": is_in_collective(sys._current_frames().get(self._main)),
+        }
+
     def fail(self, line: str, quiet: bool = False) -> None:
         """Tell the others that this process ends and has said why; return when they know. `quiet`: say nothing more."""
         self._report({"kind": "failed", "line": line, "quiet": quiet})
@@ -118,7 +129,7 @@ class Watch:
             if now - turned > FROZEN_SEC:  # this process was stopped and goes on: so was its training thread
                 heard = self._since = now
             turned = now
-            self._lines.send(self._beat(now))
+            self._lines.send(self.beat(now))
             for message in self._lines.receive() if ready else []:
                 heard = now
                 if message["kind"] == "over":
@@ -129,19 +140,9 @@ class Watch:
             if self._leaving and (self._heard_out.is_set() or not self._lines.open):
                 return
             if not self._lines.open:
-                _end(f"train: process {self.rank} ends: process 0 is gone")
+                end(f"train: process {self.rank} ends: process 0 is gone")
             if self._count and now - heard > self._limit_sec + ACKNOWLEDGE_SEC and not self._leaving:
-                _end(f"train: process {self.rank} ends: process 0 has given no sign of life for {self._limit_sec:g} s")
-
-    def _beat(self, now: float) -> dict[str, Any]:
-        return {
-            "kind": "beat",
-            "count": self._count,
-            "step": self._step,
-            "phase": self._phase,
-            "idle_sec": now - self._since,
-            "waiting": is_in_collective(sys._current_frames().get(self._main)),
-        }
+                end(f"train: process {self.rank} ends: process 0 has given no sign of life for {self._limit_sec:g} s")
 
     def _obey(self, verdict: dict[str, Any]) -> None:
         assert self._lines is not None
@@ -161,7 +162,7 @@ class Watch:
         if mine and verdict["kind"] == "failed":
             self._heard_out.set()  # it ends by itself
             return
-        _end("")
+        end("")
 
 
 def is_in_collective(frame: FrameType | None) -> bool:
@@ -186,7 +187,7 @@ def _innermost(trace: TracebackType | None) -> FrameType | None:
     return trace.tb_frame if trace else None
 
 
-def _end(line: str) -> None:
+def end(line: str) -> None:
     """End at once: an orderly end would wait for the others."""
     if line:
         say(line)

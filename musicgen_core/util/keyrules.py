@@ -31,6 +31,13 @@ def to_theirs(state: Mapping[str, Tensor], rules: Sequence[Rule], where: str) ->
     return {name: tensor.contiguous() for name, tensor in converted.items()}
 
 
+def split_unknown(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Their state -> (weights that the rules know, weights that they do not)."""
+    templates = [template for _, theirs in rules for template in theirs]
+    known = {name for name in state if any(_pattern(template).fullmatch(name) for template in templates)}
+    return {n: t for n, t in state.items() if n in known}, {n: t for n, t in state.items() if n not in known}
+
+
 def to_ours(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, Tensor]:
     """Their state in our names. KeyError names every weight that is unknown.
 

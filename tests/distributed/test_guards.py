@@ -114,6 +114,42 @@ def test_a_rank_that_stalls_is_named_with_its_stack(rank: str, corpus: tuple[Pat
     assert f"ends: process {rank} has made no progress" in said[0]
 
 
+def hang_at_the_seventh_batch(job: TrainJob) -> None:
+    """Train from a file system that stops answering."""
+    from musicgen_core.data import batches
+
+    real, calls = batches._make_batch, []
+
+    def make_batch(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 7:
+            time.sleep(100)
+        return real(*arguments)
+
+    batches._make_batch = make_batch
+    run_rank(job)
+
+
+@pytest.mark.parametrize(("act", "phase"), [(sleep, "forward and backward, computing"), (None, "data, waiting for a")])
+def test_alone_a_step_or_a_read_that_hangs_is_named_with_its_stack(
+    act: Callable[[], None] | None, phase: str, corpus: tuple[Path, Path], tmp_path: Path
+) -> None:
+    job = make_job(corpus, tmp_path / "run")
+    if act is None:
+        codes = run_ranks(1, hang_at_the_seventh_batch, (job,), tmp_path / "log")
+    else:
+        codes = run_ranks(1, disturb, (job, "0", act), tmp_path / "log")
+    assert codes == [1]
+    said = (tmp_path / "log.0").read_text()
+    assert (
+        f"train: error: no progress for 2 s (upkeep.stall_limit_sec); 6 steps were finished, and it was at: {phase}"
+        in said
+    )
+    assert (str(corpus[1].parent) in said) == (act is None)
+    assert "time.sleep(100)" in said
+    assert (tmp_path / "run/checkpoints/step-00000005").is_dir()
+
+
 @pytest.mark.parametrize(
     ("rank", "act", "line"),
     [

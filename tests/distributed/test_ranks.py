@@ -172,6 +172,25 @@ def test_a_stop_on_one_rank_saves_on_all_and_resumes_at_another_world_size(
     assert_same_run(job.run_dir, alone)
 
 
+def test_frozen_weights_stay_over_processes_and_a_resume(corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    config = tiny_config(freeze=("layers 0-0", "embeddings"))
+    run(config, manifests=[corpus[0]], indexes=[corpus[1]], run_dir=tmp_path / "alone")
+    job = make_job(corpus, tmp_path / "run", config)
+    processes = start_ranks(2, run_rank, (job,), tmp_path / "first")
+    wait_for_lines(job.run_dir / "history.jsonl", 6)
+    os.kill(processes[0].pid, signal.SIGTERM)
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [75] * 2
+    assert run_ranks(2, run_rank, (job,), tmp_path / "second") == [0] * 2
+    assert_same_run(job.run_dir, tmp_path / "alone")
+    model = build_model(config.model, config.conditioner, config.codec)
+    initialize(model, config.seed)
+    weights = load_best_weights(job.run_dir)[0]
+    stay = {name for name, weight in model.state_dict().items() if torch.equal(weight, weights[name])}
+    assert stay == {name for name in weights if name.startswith(("emb.", "transformer.layers.0."))}
+
+
 def wait_for_lines(path: Path, count: int) -> None:
     deadline = time.monotonic() + 60
     while not path.exists() or path.read_text().count("\n") < count:

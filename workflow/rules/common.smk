@@ -10,6 +10,7 @@ from snakemake.cli import parse_args
 
 from musicgen_core.config.condition import reads_audio
 from musicgen_core.config.load import parse_config, to_json
+from musicgen_core.config.prompt_files import find_recordings
 from musicgen_core.flow.resolve import read_flow, resolve
 from musicgen_core.stages import STAGES
 from musicgen_core.util.log import say
@@ -93,3 +94,12 @@ def heard(list_files):
 def audio_flag(wildcards, input) -> list[str]:
     """For the same runs: the flag that names the audio."""
     return ["--audio", *(f"@{path}" for path in input.lists)] if input.lists else []
+
+
+def recordings(wildcards) -> list[str]:
+    """Input function: the audio files that a run's prompts name. Of one that is absent Snakemake would know only that
+    it is missing, and where samples are there already it would say nothing at all."""
+    try:
+        return find_recordings(RUNS[wildcards.run].generation)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"Error: runs.{RUNS[wildcards.run].name}: {one_line(error)}") from None

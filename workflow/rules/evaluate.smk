@@ -7,8 +7,7 @@ rule generate:
         prompts=manifests("generate"),
         audio=heard(buckets(f"{RESULTS}/audio", ".tar")),
         lists=heard(lists("audio")),
-        melodies=lambda wildcards: RUNS[wildcards.run].generation.melodies,
-        continued=lambda wildcards: [item.audio for item in RUNS[wildcards.run].generation.continuations],
+        recordings=recordings,
         stage=f"{PLAN_DIR}/stages/generate/{{run}}.json",
     output:
         report(

@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -42,8 +43,10 @@ def test_weights_of_another_codec_are_refused(encodec_folder: Path, tmp_path: Pa
     name = sorted(key for key in state if key.startswith("encoder"))[0]
     shortened = {key: value for key, value in state.items() if key != name}
     save_file(shortened, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="1 tensors missing"):
+    with pytest.raises(
+        ValueError, match=rf"model\.safetensors: weights do not fit the model\. missing: {re.escape(name)}\. config"
+    ):
         load_codec(folder)
     save_file({**state, name: torch.zeros(3)}, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"model.safetensors"):
+    with pytest.raises(ValueError, match=rf"of another shape: {re.escape(name)} is \[3\], the model has"):
         load_codec(folder)

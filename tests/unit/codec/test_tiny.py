@@ -54,10 +54,10 @@ def test_config_that_does_not_fit_names_tensor_and_shapes(tiny_folder: Path, tmp
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "codec"))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "card": 64}))
-    with pytest.raises(ValueError, match=r"model.safetensors: .*\(32, 8\).*\(64, 8\)"):
+    with pytest.raises(ValueError, match=r"model.safetensors: .*is \[32, 8\], the model has \[64, 8\]"):
         load_codec(folder)
     (folder / "config.json").write_text(json.dumps({**config, "num_codebooks": 5}))
-    with pytest.raises(ValueError, match="1 tensors missing"):
+    with pytest.raises(ValueError, match=r"missing: quantizer\.\S+\. config\.json and the weights"):
         load_codec(folder)
 
 
@@ -66,5 +66,5 @@ def test_missing_tensor_is_named(tiny_folder: Path, tmp_path: Path) -> None:
     state = load_file(folder / "model.safetensors")
     del state["encoder.model.0.conv.conv.bias"]
     save_file(state, folder / "model.safetensors")
-    with pytest.raises(ValueError, match=r"encoder.model.0.conv.conv.bias is missing"):
+    with pytest.raises(ValueError, match=r"missing: encoder\.model\.0\.conv\.conv\.bias\. "):
         load_codec(folder)

@@ -47,6 +47,15 @@ def test_thirty_seconds_are_235_frames() -> None:
     assert compute_chroma(Recording(np.zeros((1, 1), np.float32), 32_000), CONFIG)[:, 0].tolist() == [1] * 5
 
 
+def test_a_segment_ends_with_its_music() -> None:
+    """15 s of music in a segment of 30 s: positions below n / 4,096, that is 118, as AudioCraft trains; then zeros."""
+    conditioner = ChromaConditioner(replace(CONFIG, num_frames=235), output_dim=6)
+    taken = conditioner.take(Recording(np.zeros((1, 960_000), np.float32), 32_000, num_valid=480_000))
+    prepared = conditioner.prepare([taken])
+    assert prepared.mask_BL[0].tolist() == [True] * 118 + [False] * 117
+    assert conditioner(prepared).embeddings_BLD[0, 118:].eq(0).all()
+
+
 @pytest.mark.parametrize(("frequency_hz", "pitch_class"), [(261.63, 0), (440.0, 9), (880.0, 9), (493.88, 11)])
 @pytest.mark.parametrize("rate_hz", [32_000, 44_100])
 def test_pitch_classes(frequency_hz: float, pitch_class: int, rate_hz: int) -> None:

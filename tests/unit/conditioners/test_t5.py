@@ -1,12 +1,17 @@
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from musicgen_core.conditioners.build import build_conditioner
 from musicgen_core.conditioners.t5 import T5Conditioner
 from musicgen_core.config.model import T5ConditionerConfig
+
+FORMAT = {"format": "pt"}
 
 
 def build(folder: Path, max_tokens: int = 256, cache_mb: int = 0) -> T5Conditioner:
@@ -101,3 +106,23 @@ def test_the_cache_keeps_to_its_memory(t5_folder: Path) -> None:
         conditioner(conditioner.prepare([caption]))
         assert states.num_bytes == sum(state.nbytes for state in states.kept.values()) <= states.max_bytes
     assert len(states.kept) == 2
+
+
+def test_a_t5_that_is_not_whole_is_refused(t5_folder: Path, tmp_path: Path) -> None:
+    """transformers would make up what is missing; the decoder of a whole T5 may be there."""
+    folder = Path(shutil.copytree(t5_folder, tmp_path / "t5"))
+    state = load_file(folder / "model.safetensors")
+    name = "encoder.block.1.layer.0.SelfAttention.q.weight"
+    save_file({**state, "decoder.final_layer_norm.weight": torch.ones(16)}, folder / "model.safetensors", FORMAT)
+    assert build(folder)(build(folder).prepare(["rock"])).embeddings_BLD.isfinite().all()
+    for change, message in (
+        ({key: value for key, value in state.items() if key != name}, rf"missing: {re.escape(name)}\. Fetch"),
+        (
+            {**state, name: torch.zeros(3, 3)},
+            rf"another shape: {re.escape(name)} is \[3, 3\], the model has \[16, 16\]",
+        ),
+    ):
+        save_file(change, folder / "model.safetensors", FORMAT)
+        conditioner = build(folder)
+        with pytest.raises(ValueError, match=message):
+            conditioner(conditioner.prepare(["rock"]))

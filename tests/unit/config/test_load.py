@@ -211,7 +211,8 @@ def test_prompts_are_words_or_more() -> None:
     raw = {"prompts": ["rock", {"text": "jazz", "melody": "hum.wav", "conditions": {"bpm": 90, "key": "a minor"}}]}
     config = parse_config({**GOOD, "generation": raw}).generation
     assert config.prompts[0] == "rock"
-    assert config.melodies == ["hum.wav"]
+    assert not isinstance(config.prompts[1], str)
+    assert config.prompts[1].recordings == {"melody": ("hum.wav", 0.0)}
     assert from_json(GenerationConfig, to_json(config)) == config
     with pytest.raises(ConfigError, match=r"generation\.prompts\.0: unknown key `melodie`; did you mean `melody`"):
         parse_config({**GOOD, "generation": {"prompts": [{"melodie": "a.wav"}]}})

@@ -45,6 +45,18 @@ def test_batches_do_not_change_the_scores(model: LanguageModel) -> None:
     assert masks[0].sum(axis=1).tolist() == [20, 19, 18, 17]
 
 
+def test_hidden_frames_are_not_counted(model: LanguageModel) -> None:
+    codes, captions = make_codes([20, 31, 20]), ["a", None, "b c"]
+    hidden = [np.arange(length) // 5 == 1 for length in (20, 31, 20)]
+    whole, masks = score_model(model, codes, captions, batch_size=3)
+    scores, left = score_model(model, codes, captions, batch_size=3, hidden=hidden)
+    assert (whole.num_GK - scores.num_GK == 5).all()
+    for before, after, away in zip(masks, left, hidden, strict=True):
+        assert (after == before & ~away).all()
+    none, _ = score_model(model, codes, captions, batch_size=3, hidden=[~away for away in hidden])
+    np.testing.assert_allclose(scores.nll_GK + none.nll_GK, whole.nll_GK, rtol=1e-5)
+
+
 def test_captions_reach_the_model(model: LanguageModel) -> None:
     codes = make_codes([20])
     first, _ = score_model(model, codes, ["calm piano"], batch_size=1)

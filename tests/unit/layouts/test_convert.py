@@ -69,7 +69,7 @@ def test_audiocraft_and_back(kind: str, tmp_path: Path, wide_t5: Path) -> None:
     model = make_export(tmp_path / "ours", kind, wide_t5)
     convert.run(source=tmp_path / "ours", out=tmp_path / "theirs", layout="audiocraft")
     text_encoder = None if kind == "table" else wide_t5
-    convert.run(source=tmp_path / "theirs", out=tmp_path / "again", text_encoder=text_encoder)
+    convert.run(source=tmp_path / "theirs", out=tmp_path / "again", text_encoder=text_encoder, accept_pickle=True)
     found = assert_same_weights(tmp_path / "again", model)
     assert not found.config.mask_condition_padding
     assert_same_codec(tmp_path / "again")
@@ -90,7 +90,13 @@ def test_transformers_and_back(kind: str, tmp_path: Path, t5_folder: Path) -> No
 def test_from_one_foreign_layout_to_the_other(tmp_path: Path, wide_t5: Path) -> None:
     model = make_export(tmp_path / "ours", "text", wide_t5)
     convert.run(source=tmp_path / "ours", out=tmp_path / "theirs", layout="audiocraft")
-    convert.run(source=tmp_path / "theirs", out=tmp_path / "hub", layout="transformers", text_encoder=wide_t5)
+    convert.run(
+        source=tmp_path / "theirs",
+        out=tmp_path / "hub",
+        layout="transformers",
+        text_encoder=wide_t5,
+        accept_pickle=True,
+    )
     convert.run(source=tmp_path / "hub", out=tmp_path / "again")
     assert_same_weights(tmp_path / "again", model)
     assert not list(tmp_path.glob(".*"))
@@ -112,7 +118,7 @@ def test_half_precision_comes_in_exactly(tmp_path: Path, wide_t5: Path) -> None:
     package = torch.load(path, weights_only=True)
     package["best_state"] = {name: tensor.half() for name, tensor in package["best_state"].items()}
     torch.save(package, path)
-    convert.run(source=tmp_path / "theirs", out=tmp_path / "again", text_encoder=wide_t5)
+    convert.run(source=tmp_path / "theirs", out=tmp_path / "again", text_encoder=wide_t5, accept_pickle=True)
     state = load_file(tmp_path / "again" / "model.safetensors")
     assert all(torch.equal(state[name], tensor.float()) for name, tensor in package["best_state"].items())
 
@@ -128,7 +134,7 @@ def test_every_weight_that_does_not_fit_is_named(tmp_path: Path, wide_t5: Path) 
     state["linears.0.weight"] = torch.zeros(3, 64)
     torch.save(package, path)
     with pytest.raises(ValueError, match=r"state_dict\.bin: weights do not fit") as caught:
-        convert.run(source=tmp_path / "theirs", out=tmp_path / "again", text_encoder=wide_t5)
+        convert.run(source=tmp_path / "theirs", out=tmp_path / "again", text_encoder=wide_t5, accept_pickle=True)
     for words in (
         "missing: emb.1.weight",
         "unexpected: surprise",
@@ -148,8 +154,14 @@ def test_a_missing_part_of_transformers_is_named(tmp_path: Path, t5_folder: Path
     with pytest.raises(ValueError, match=r"missing: transformer\.layers\.1\.self_attn\.in_proj_weight"):
         convert.run(source=tmp_path / "theirs", out=tmp_path / "again")
     save_file({**state, "decoder.novelty": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match=r"no counterpart here for novelty"):
+    with pytest.raises(ValueError, match=r"unexpected: decoder\.novelty$"):
         convert.run(source=tmp_path / "theirs", out=tmp_path / "again")
+    odd = {"surprise.weight": torch.zeros(1), "decoder.lm_heads.0.weight": torch.zeros(3, 64)}
+    save_file({**{name: tensor for name, tensor in state.items() if name != part}, **odd}, path)
+    with pytest.raises(ValueError, match=r"theirs: weights do not fit") as caught:
+        convert.run(source=tmp_path / "theirs", out=tmp_path / "again")
+    for words in ("missing: transformer.layers.1", "unexpected: surprise.weight", "linears.0.weight is [3, 64], the"):
+        assert words in str(caught.value)
 
 
 def test_what_audiocraft_only_names_is_asked_for(tmp_path: Path, wide_t5: Path) -> None:
@@ -157,11 +169,17 @@ def test_what_audiocraft_only_names_is_asked_for(tmp_path: Path, wide_t5: Path) 
     theirs = tmp_path / "theirs"
     convert.run(source=tmp_path / "ours", out=theirs, layout="audiocraft")
     with pytest.raises(FileNotFoundError, match=r"needs the text encoder t5-small.*--text-encoder"):
-        convert.run(source=theirs, out=tmp_path / "again")
+        convert.run(source=theirs, out=tmp_path / "again", accept_pickle=True)
     torch.save({"pretrained": "facebook/encodec_32khz", "exported": True}, theirs / "compression_state_dict.bin")
     with pytest.raises(FileNotFoundError, match=r"only names a codec, facebook/encodec_32khz; .*--codec"):
-        convert.run(source=theirs, out=tmp_path / "again", text_encoder=wide_t5)
-    convert.run(source=theirs / "state_dict.bin", out=tmp_path / "again", text_encoder=wide_t5, codec=SHIPPED)
+        convert.run(source=theirs, out=tmp_path / "again", text_encoder=wide_t5, accept_pickle=True)
+    convert.run(
+        source=theirs / "state_dict.bin",
+        out=tmp_path / "again",
+        text_encoder=wide_t5,
+        codec=SHIPPED,
+        accept_pickle=True,
+    )
     assert load_export(tmp_path / "again")[1]["codec"]["digest"] == CODEC.digest
 
 
@@ -188,7 +206,35 @@ def test_other_networks_are_refused(key: str, value: object, message: str, tmp_p
     section[last] = value
     torch.save({**package, "xp.cfg": yaml.safe_dump(config)}, path)
     with pytest.raises(ValueError, match=message):
-        convert.run(source=tmp_path / "theirs", out=tmp_path / "again", text_encoder=wide_t5)
+        convert.run(source=tmp_path / "theirs", out=tmp_path / "again", text_encoder=wide_t5, accept_pickle=True)
+
+
+def test_conditions_that_would_be_read_otherwise_are_refused(tmp_path: Path) -> None:
+    """A prefix in another order, and tables whose values AudioCraft hashes as they are written."""
+    words = LutConditionerConfig(fusion="prepend")
+    for names, message in (
+        (("title",), r"hashes a title as it is written"),
+        (("genre", "key"), r"its prefix is genre, key, description, here it would be key, genre, description"),
+    ):
+        conditions: Any = {name: AttributeConditionConfig(kind="attribute", fusion="prepend") for name in names}
+        model = build_model(replace(BASE, conditions=conditions), words, CODEC)
+        initialize(model, 0)
+        folder = tmp_path / names[0]
+        folder.mkdir()
+        write_export(folder, model, words, CODEC, {"training": {"segment_sec": 5.0}})
+        convert.run(source=folder, out=folder / "theirs", layout="audiocraft", codec=SHIPPED)
+        if len(names) == 1:
+            with pytest.raises(ValueError, match=message):
+                convert.run(source=folder / "theirs", out=folder / "again", accept_pickle=True)
+            continue
+        convert.run(source=folder / "theirs", out=folder / "again", accept_pickle=True)
+        path = folder / "theirs/state_dict.bin"
+        package = torch.load(path, weights_only=True)
+        config = yaml.safe_load(package["xp.cfg"])
+        config["conditioners"] = {name: config["conditioners"][name] for name in ("description", "key", "genre")}
+        torch.save({**package, "xp.cfg": yaml.safe_dump(config, sort_keys=False)}, path)
+        with pytest.raises(ValueError, match=message):
+            convert.run(source=folder / "theirs", out=folder / "other", accept_pickle=True)
 
 
 def test_other_patterns_come_through_audiocraft(tmp_path: Path, wide_t5: Path) -> None:
@@ -203,7 +249,7 @@ def test_other_patterns_come_through_audiocraft(tmp_path: Path, wide_t5: Path) -
         folder.mkdir()
         write_export(folder, model, words, CODEC, {"training": {"segment_sec": 5.0}})
         convert.run(source=folder, out=folder / "theirs", layout="audiocraft", codec=SHIPPED)
-        convert.run(source=folder / "theirs", out=folder / "again")
+        convert.run(source=folder / "theirs", out=folder / "again", accept_pickle=True)
         assert_same_weights(folder / "again", model)
 
 
@@ -233,6 +279,45 @@ def test_noncommercial_weights_need_a_flag(tmp_path: Path, t5_folder: Path) -> N
     assert "license: cc-by-nc-4.0" in (tmp_path / "again" / "README.md").read_text()
 
 
+def test_pickles_need_a_flag_and_are_not_opened_without(
+    tmp_path: Path, wide_t5: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_export(tmp_path / "ours", "text", wide_t5)
+    theirs, hub = tmp_path / "theirs", tmp_path / "hub"
+    convert.run(source=tmp_path / "ours", out=theirs, layout="audiocraft")
+    convert.run(source=tmp_path / "ours", out=hub, layout="transformers")
+    torch.save(load_file(hub / "model.safetensors"), hub / "pytorch_model.bin")
+    (hub / "model.safetensors").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was opened"))
+        for source in (theirs, theirs / "state_dict.bin", hub):
+            with pytest.raises(ValueError, match=r"\.bin: a pickle.* it was not opened\. Give --accept-pickle"):
+                convert.run(source=source, out=tmp_path / "again", text_encoder=wide_t5)
+    convert.run(source=hub, out=tmp_path / "again", accept_pickle=True)
+    assert (tmp_path / "again/model.safetensors").read_bytes() == (tmp_path / "ours/model.safetensors").read_bytes()
+
+
+def test_how_padding_was_treated_in_training_comes_along(tmp_path: Path, t5_folder: Path) -> None:
+    """Meta's weights, and files that do not say, saw padding; ours say in config.json, transformers ignores it."""
+    words = T5ConditionerConfig(kind="t5", path=str(t5_folder))
+    for masked in (True, False):
+        ours, theirs, again = (tmp_path / f"{name} {masked}" for name in ("ours", "theirs", "again"))
+        model = build_model(replace(BASE, mask_condition_padding=masked), words, CODEC)
+        initialize(model, 0)
+        ours.mkdir()
+        write_export(ours, model, words, CODEC, {"training": {"segment_sec": 5.0}})
+        convert.run(source=ours, out=theirs, layout="transformers", codec=SHIPPED)
+        convert.run(source=theirs, out=again)
+        assert load_export(again)[0].config.mask_condition_padding is masked
+    path = tmp_path / "theirs False/config.json"
+    values = json.loads(path.read_text())
+    assert values.pop("mask_condition_padding") is False
+    path.write_text(json.dumps(values))
+    for flag in (False, True):
+        convert.run(source=path.parent, out=tmp_path / f"said {flag}", mask_condition_padding=flag)
+        assert load_export(tmp_path / f"said {flag}")[0].config.mask_condition_padding is flag
+
+
 def test_bad_sources_are_named(tmp_path: Path, t5_folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder or file"):
         convert.run(source=tmp_path / "absent", out=tmp_path / "out")
@@ -257,5 +342,5 @@ def test_what_audiocraft_lacks_is_said(tmp_path: Path, t5_folder: Path) -> None:
     (tmp_path / "keyed").mkdir()
     write_export(tmp_path / "keyed", model, words, CODEC, {"training": {"segment_sec": 5.0}})
     convert.run(source=tmp_path / "keyed", out=tmp_path / "theirs", layout="audiocraft", codec=SHIPPED)
-    convert.run(source=tmp_path / "theirs", out=tmp_path / "again")
+    convert.run(source=tmp_path / "theirs", out=tmp_path / "again", accept_pickle=True)
     assert_same_weights(tmp_path / "again", model)

@@ -58,11 +58,13 @@ MELODY = torch.nn.functional.one_hot(torch.tensor([[0, 4, 7, 0], [9, 9, 0, 4]]),
 def models(t5_folder: Path) -> dict[str, LanguageModel]:
     words = T5ConditionerConfig(kind="t5", path=str(t5_folder))
     chroma = ChromaConditionConfig(kind="chroma", num_frames=6, absent="silence")
+    stereo = with_channels(CODEC, 2, shipped_codec_folder())
     return {
         "table": build(),
         "t5": build(words),
-        "stereo": build(codec=with_channels(CODEC, 2, shipped_codec_folder())),
+        "stereo": build(codec=stereo),
         "melody": build(replace(words, fusion="prepend"), conditions={"self_wav": chroma}),
+        "melody, stereo": build(replace(words, fusion="prepend"), stereo, conditions={"self_wav": chroma}),
     }
 
 
@@ -72,12 +74,13 @@ def answers(models: dict[str, LanguageModel], tmp_path_factory: pytest.TempPathF
     tmp_path = tmp_path_factory.mktemp("exports")
     requests: dict[str, Any] = {}
     for name, model in models.items():
-        kind = "MusicgenMelodyForConditionalGeneration" if name == "melody" else "MusicgenForConditionalGeneration"
+        kind = "MusicgenMelodyForConditionalGeneration" if "melody" in name else "MusicgenForConditionalGeneration"
         folder = str(export(model, tmp_path / name))
         requests[name] = {"folder": folder, "class": kind, "captions": CAPTIONS, "options": {}}
     requests["table, unguided"] = {**requests["table"], "options": {"guidance_scale": 1.0}}
     requests["t5, unguided"] = {**requests["t5"], "options": {"guidance_scale": 1.0}}
-    requests["melody, given"] = {**requests["melody"], "chroma": MELODY.tolist()}
+    for name in ("melody", "melody, stereo"):
+        requests[f"{name}, given"] = {**requests[name], "chroma": MELODY.tolist()}
     (tmp_path / "requests.json").write_text(json.dumps(requests))
     script = Path(__file__).with_name("stranger.py")
     command = [sys.executable, str(script), str(tmp_path / "requests.json"), str(tmp_path / "answers.pt")]
@@ -110,12 +113,14 @@ def test_melody_too(models: dict[str, LanguageModel], answers: dict[str, Any]) -
     assert not torch.equal(theirs, without)
 
 
-def test_stereo_too(models: dict[str, LanguageModel], answers: dict[str, Any]) -> None:
-    codes = greedy(models["stereo"])
-    left, right = answers["stereo"]["codes"]
+@pytest.mark.parametrize("name", ["stereo", "melody, stereo", "melody, stereo, given"])
+def test_stereo_too(name: str, models: dict[str, LanguageModel], answers: dict[str, Any]) -> None:
+    rows = [{"description": text, "self_wav": tune} for text, tune in zip(CAPTIONS, MELODY, strict=True)]
+    codes = greedy(models[name.removesuffix(", given")], rows if "given" in name else CAPTIONS)
+    left, right = answers[name]["codes"]
     assert torch.equal(left[0], codes[:, ::2])
     assert torch.equal(right[0], codes[:, 1::2])
-    assert answers["stereo"]["audio"].shape == (2, 2, NUM_FRAMES * CODEC.hop_samples)
+    assert answers[name]["audio"].shape == (2, 2, NUM_FRAMES * CODEC.hop_samples)
 
 
 def test_the_processor_loads(tmp_path: Path) -> None:

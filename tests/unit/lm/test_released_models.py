@@ -51,6 +51,30 @@ def test_parameter_counts(size: str, codec: CodecSpec, melody: bool, expected: i
     assert sum(parameter.numel() for parameter in build(size, t5, codec, melody).parameters()) == expected
 
 
+@pytest.mark.parametrize(("shape", "expected"), [((64, 2, 2), 1_230_016), ((512, 8, 8), 42_364_416)])
+def test_parameter_counts_of_audiocrafts_other_scales(shape: tuple[int, int, int], expected: int, t5: Path) -> None:
+    """Its `xsmall` and `base`; per layer 16 D^2 + 6 D, without cross-attention 12 D^2 + 4 D."""
+    dim, num_heads, num_layers = shape
+    config = ModelConfig(dim=dim, num_heads=num_heads, num_layers=num_layers)
+    for fusion, layer in (("cross", 16 * dim**2 + 6 * dim), ("prepend", 12 * dim**2 + 4 * dim)):
+        words = T5ConditionerConfig(kind="t5", path=str(t5), fusion=fusion)  # type: ignore[arg-type]
+        model = build_model(config, words, MONO, device="meta")
+        assert [sum(p.numel() for p in one.parameters()) for one in model.transformer.layers] == [layer] * num_layers
+        if fusion == "cross":
+            assert sum(parameter.numel() for parameter in model.parameters()) == expected
+
+
+@pytest.mark.parametrize(("size", "num_heads"), [("small", 16), ("medium", 24), ("large", 32)])
+def test_heads_are_written_out(size: str, num_heads: int, t5: Path) -> None:
+    """transformers' default is 16 whatever the width; AudioCraft's are 64 wide."""
+    from musicgen_core.lm.interchange import decoder_config
+
+    for melody in (False, True):
+        config = decoder_config(build(size, t5, melody=melody), melody)
+        assert config.num_attention_heads == num_heads
+        assert config.hidden_size // num_heads == 64
+
+
 @pytest.mark.parametrize(("size", "codec", "melody", "expected"), COUNTS)
 def test_names_and_shapes_are_audiocrafts(size: str, codec: CodecSpec, melody: bool, expected: int, t5: Path) -> None:
     found = {name: list(tensor.shape) for name, tensor in build(size, t5, codec, melody).state_dict().items()}

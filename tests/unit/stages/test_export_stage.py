@@ -6,13 +6,24 @@ from typing import Any
 
 import pytest
 import torch
+from small_clap import write_clap
 from small_models import CONDITIONER, MODEL, random_sequence
 
 from musicgen_core.codec.load import load_codec
 from musicgen_core.config.codec_spec import read_codec_folder, shipped_codec_folder
-from musicgen_core.config.condition import AttributeConditionConfig
+from musicgen_core.config.condition import (
+    AttributeConditionConfig,
+    ChromaConditionConfig,
+    ClapConditionConfig,
+    ConditionConfig,
+    StyleConditionConfig,
+)
+from musicgen_core.config.extractor import PretrainedExtractorConfig
+from musicgen_core.config.model import T5ConditionerConfig
+from musicgen_core.config.outside import list_outside
 from musicgen_core.config.pattern import DelayPatternConfig, PatternConfig, UnrollPatternConfig
 from musicgen_core.config.root import ExportStageConfig, TrainStageConfig
+from musicgen_core.config.separation import SeparationConfig
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.manifest import ManifestRecord
 from musicgen_core.lm.initialize import initialize
@@ -62,6 +73,52 @@ def manifests(tmp_path: Path) -> list[Path]:
     for name, records in tracks.items():
         write_jsonl(tmp_path / name / "train.jsonl", records)
     return [tmp_path / "a", tmp_path / "b"]
+
+
+def test_it_says_what_the_folder_lacks() -> None:
+    """Of each frozen model that is named and not copied: a line to the user, and one in the model card."""
+    conditions: dict[str, ConditionConfig] = {
+        "sound": ClapConditionConfig(kind="clap", path="models/clap"),
+        "style": StyleConditionConfig(
+            kind="style", extractor=PretrainedExtractorConfig(kind="transformers", path="m-a-p/MERT", revision="0" * 40)
+        ),
+        "self_wav": ChromaConditionConfig(kind="chroma", separate=SeparationConfig(path="models/demucs")),
+    }
+    words = T5ConditionerConfig(kind="t5", path="models/t5")
+    stems, clap, style = list_outside(CONDITIONER, conditions)
+    assert "lacks the CLAP model of condition sound, models/clap: to use it elsewhere, take that folder along" in clap
+    assert "lacks the feature extractor of condition style, m-a-p/MERT@00000000: " in style
+    assert "bring that into the store (musicgen fetch)" in style
+    assert "lacks the stem separator of condition self_wav, models/demucs" in stems
+    assert "lacks the text encoder of the words, models/t5" in list_outside(words, {})[0]
+    assert list_outside(CONDITIONER, {"style": StyleConditionConfig(kind="style")}) == []
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers' modules
+def test_an_export_with_clap_and_style(
+    run_dir: Path,
+    manifests: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clap = ClapConditionConfig(kind="clap", path=str(write_clap(tmp_path / "clap")), num_levels=2, num_entries=8)
+    style = StyleConditionConfig(kind="style", dim=16, num_heads=2, num_layers=1, num_levels=3, num_entries=8)
+    conditions: dict[str, ConditionConfig] = {"sound": clap, "style": style}
+    trained = replace(TRAINED, model=replace(MODEL, conditions=conditions))
+    write_json(run_dir / "config.json", {**asdict(trained), "versions": {"torch": "x"}, "digests": {}})
+    model = make_model(seed=5, conditions=conditions)
+    weights = (model.state_dict(), {"step": 40, "loss": 2.5})
+    monkeypatch.setattr(checkpoint, "load_best_weights", lambda run_dir: weights)
+    out = run_export(run_dir, manifests)
+    said = capsys.readouterr().err
+    assert f"note: {out} lacks the CLAP model of condition sound, {tmp_path}/clap" in said
+    assert "note: transformers/: transformers' MusicGen takes words by cross-attention" in said
+    assert "This folder lacks the CLAP model of condition sound" in (out / "README.md").read_text()
+    loaded, _ = load_export(out)
+    assert loaded.config.conditions == conditions
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
 
 
 def test_writes_a_folder_that_loads(run_dir: Path, manifests: list[Path]) -> None:

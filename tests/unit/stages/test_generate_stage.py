@@ -184,8 +184,14 @@ def test_what_the_model_does_not_hear_is_refused(
         make_samples(melody_paths, [PromptConfig(text="rock", conditions={"key": "a minor"})])
     with pytest.raises(ValueError, match=r"low\.wav: has 0\.5 s, but its melody is to begin at 2 s"):
         make_samples(melody_paths, [PromptConfig(melody=melody, melody_start_sec=2.0)])
-    with pytest.raises(FileNotFoundError, match=r"none\.wav"):
+    with pytest.raises(
+        FileNotFoundError, match=r"generation\.prompts\.0: its melody .*none\.wav is not there \(looked in"
+    ):
         make_samples(melody_paths, [PromptConfig(melody=str(tmp_path / "none.wav"))])
+    with pytest.raises(
+        ValueError, match=r"low\.wav, but this model is not conditioned on one; it hears self_wav: name the"
+    ):
+        make_samples(melody_paths, [PromptConfig(style=melody)])
     save_export(paths["export"], make_model(), TRAINED, {})
     with pytest.raises(ValueError, match=r"has the melody .*low\.wav, but this model is not conditioned on recordings"):
         make_samples(paths, [PromptConfig(melody=melody)])

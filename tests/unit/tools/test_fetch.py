@@ -160,3 +160,17 @@ def test_unreachable_hub_says_what_to_do(hub: FakeHub, monkeypatch: pytest.Monke
 def test_nothing_to_fetch(capsys: pytest.CaptureFixture[str]) -> None:
     fetch.run(parse_config({"corpora": {"mine": {"path": "music"}}}))
     assert "nothing to fetch" in capsys.readouterr().err
+
+
+def test_the_extractor_of_a_style_is_an_asset(tmp_path: Path) -> None:
+    def assets(**more: Any) -> list[fetch.Asset]:
+        extractor = {"kind": "transformers", "path": "m-a-p/MERT-v1-95M", "revision": "d" * 40, **more}
+        style = {"kind": "style", "extractor": extractor}
+        raw = {"corpora": {"mine": {"path": "music"}}, "model": {"conditions": {"style": style}}}
+        return fetch.list_assets(parse_config(raw))
+
+    (asset,) = assets(accept_noncommercial=True)
+    assert (asset.hub_id, asset.revision, asset.accept_noncommercial) == ("m-a-p/MERT-v1-95M", "d" * 40, True)
+    assert asset.accept_key == "model.conditions.style.extractor.accept_noncommercial"
+    assert not assets()[0].accept_noncommercial
+    assert assets(path=str(tmp_path), revision=None) == []

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from fake_slurm import play
 
+from musicgen_core.train import follow
 from musicgen_core.train.failures import note_failure
 from musicgen_core.train.follow import Follower
+from musicgen_core.util.slurm import JobState
 
 __all__ = ["play"]
 
@@ -67,3 +69,15 @@ def test_only_the_end_of_a_known_jobs_log_is_repeated(tmp_path: Path, capsys: py
     (tmp_path / "slurm/7_0_log.err").write_text("".join(f"train: step {n}/100\n" for n in range(1, 91)))
     Follower(tmp_path, "7", known=True)._print_new()
     assert capsys.readouterr().err.splitlines() == [f"train: step {n}/100" for n in range(76, 91)]
+
+
+def test_a_job_that_waits_less_than_a_poll_is_still_said_to_be_queued_again(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states = ["PENDING", "RUNNING", "RUNNING", "COMPLETING", "RUNNING", "NODE_FAIL", "PENDING", "RUNNING", "COMPLETED"]
+    answers = [JobState(state, nodes="n1" if state == "RUNNING" else "") for state in states]
+    monkeypatch.setattr(follow, "find_state", lambda _: answers.pop(0) if len(answers) > 1 else answers[0])
+    monkeypatch.setattr(follow, "POLL_SEC", 0.0)
+    follower.follow()
+    said = [line.removeprefix(f"train: SLURM job {follower.job_id} ") for line in capsys.readouterr().err.splitlines()]
+    assert said == ["waits", "runs on n1", "was queued again", "runs on n1", "is queued again", "runs on n1"]

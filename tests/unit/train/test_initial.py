@@ -71,7 +71,11 @@ def test_folders_of_every_layout(layout: str, tmp_path: Path, capsys: pytest.Cap
         convert.run(source=tmp_path / "ours", out=path, layout=layout.split()[0])  # type: ignore[arg-type]
     if layout == "audiocraft file":
         path = path / "state_dict.bin"
-    config = make_config(conditioner, path=str(path))
+    if "audiocraft" in layout:
+        refused = make_config(conditioner, path=str(path))
+        with pytest.raises(Refused, match=r"a pickle.* Set training\.init_from\.accept_pickle: true"):
+            load_initial(refused, None, ALONE, make_model(refused, 1))
+    config = make_config(conditioner, path=str(path), accept_pickle="audiocraft" in layout)
     capsys.readouterr()
     assert_loaded(config, model)
     said = capsys.readouterr().err
@@ -212,4 +216,16 @@ def test_a_stereo_model_begins_as_two_mono_ones(tmp_path: Path) -> None:
     plain = replace(config, training=replace(config.training, init_from=InitFromConfig(path=str(tmp_path / "mono"))))
     with pytest.raises(Refused, match=rf"num_codebooks is {codec.num_codebooks}, there {CODEC.num_codebooks}"):
         load_initial(plain, None, ALONE, stereo)
-    assert sorted(to_stereo({"linears.1.weight": torch.ones(1)})) == ["linears.2.weight", "linears.3.weight"]
+    assert sorted(to_stereo({"linears.1.weight": torch.ones(1)}, True)) == ["linears.2.weight", "linears.3.weight"]
+
+
+def test_a_stereo_model_may_begin_as_audiocrafts_do(tmp_path: Path) -> None:
+    """Its docs/MUSICGEN.md: embedding and head k of eight are those of k // 2, and all else is as it was."""
+    source = write_source(tmp_path / "mono", make_config()).state_dict()
+    config = make_config(codec=with_channels(CODEC, 2, SHIPPED), path=str(tmp_path / "mono"), mono_to_stereo="copy")
+    stereo = make_model(config, 1)
+    load_initial(config, None, ALONE, stereo)
+    for name, tensor in stereo.state_dict().items():
+        part, number, *rest = name.split(".")
+        twin = ".".join([part, str(int(number) // 2), *rest]) if part in ("emb", "linears") else name
+        assert torch.equal(tensor, source[twin]), name

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from musicgen_core.train.fit import STARTS
 from musicgen_core.train.lock import is_queued, run_lock
 from musicgen_core.train.ranks import Refused, World
 
@@ -68,13 +69,32 @@ def test_a_lock_of_a_slurm_job_lives_as_long_as_the_job(tmp_path: Path, monkeypa
         pass
 
 
-def test_a_requeued_job_takes_its_own_lock_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requeued_job_takes_its_own_lock_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     _write(tmp_path, host="n1", job_id="41")
     _fake_squeue(tmp_path, "echo RUNNING", monkeypatch)
     monkeypatch.setenv("SLURM_JOB_ID", "41")
     with run_lock(tmp_path, ALONE):
         assert (tmp_path / "LOCK").exists()
     assert not (tmp_path / "LOCK").exists()
+    assert capsys.readouterr().err == "train: SLURM job 41 was queued again, and takes its own lock back\n"
+
+
+def test_a_process_that_started_again_keeps_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By `execv` it has the same number and begin, and has left its lock behind."""
+    monkeypatch.setenv("SLURM_JOB_ID", "41")
+    monkeypatch.delenv(STARTS, raising=False)
+    with run_lock(tmp_path, ALONE):
+        left = (tmp_path / "LOCK").read_text()
+    (tmp_path / "LOCK").write_text(left)
+    monkeypatch.setenv(STARTS, "1")
+    with run_lock(tmp_path, ALONE):
+        pass
+    said = capsys.readouterr().err
+    assert said == f"train: process {os.getpid()} has started again in its place, and keeps its lock\n"
 
 
 def test_states_of_ended_jobs_are_not_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

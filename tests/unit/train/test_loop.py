@@ -3,32 +3,40 @@
 import json
 import math
 import os
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from token_corpus import tiny_config, write_corpus
 from torch.distributed.checkpoint.api import CheckpointException
 
+from musicgen_core.config.load import from_record
+from musicgen_core.config.plain import added
+from musicgen_core.config.training import TrainingConfig
 from musicgen_core.stages.train import run
-from musicgen_core.train import checkpoint
-from musicgen_core.train.checkpoint import load_best_weights
+from musicgen_core.train import checkpoint, loop, step
+from musicgen_core.train.checkpoint import load_best_weights, read_tensors
 from musicgen_core.train.loss import Losses
+from musicgen_core.train.origin import digest_code
 from musicgen_core.train.ranks import Refused
-from musicgen_core.train.step import NonFiniteError
+from musicgen_core.train.step import NonFiniteError, Objective, validate
 from musicgen_core.train.stop import Stopped
 from musicgen_core.util.atomic import read_jsonl
+from musicgen_core.util.digest import digest_file
 
 Train = Callable[..., list[dict[str, Any]]]
 History = Callable[[Path], list[dict[str, Any]]]
 
 
-def test_a_run_leaves_what_it_promises(undisturbed: Path) -> None:
+def test_a_run_leaves_what_it_promises(undisturbed: Path, corpus: tuple[Path, Path]) -> None:
     lines = read_jsonl(undisturbed / "history.jsonl")
     train = [line for line in lines if line["kind"] == "train"]
     assert [line["step"] for line in train] == list(range(1, 21))
@@ -46,8 +54,16 @@ def test_a_run_leaves_what_it_promises(undisturbed: Path) -> None:
     assert done["train_loss"] == train[-1]["loss"]
     config = json.loads((undisturbed / "config.json").read_text())
     assert config["training"]["steps"] == 20
-    assert set(config["digests"]["made"]) == {"train.jsonl", "valid.jsonl", "index"}
-    assert "torch" in config["versions"]
+    manifests, index = corpus
+    assert config["digests"]["made"] == {
+        "train.jsonl": digest_file(manifests / "train.jsonl"),
+        "valid.jsonl": digest_file(manifests / "valid.jsonl"),
+        "index": digest_file(index),
+    }
+    assert {"torch", "numpy", "python", "musicgen_core"} <= set(config["versions"])
+    assert config["code"] == digest_code()
+    assert from_record(config) == tiny_config(), "resolved: every key is there"
+    assert set(config["training"]) == set(TrainingConfig.__dataclass_fields__)
     assert sorted(p.name for p in (undisturbed / "checkpoints").iterdir()) == [
         "best-00000020",
         "step-00000015",
@@ -57,11 +73,27 @@ def test_a_run_leaves_what_it_promises(undisturbed: Path) -> None:
     assert not (undisturbed / "LOCK").exists()
 
 
-def test_the_best_weights_are_the_average_that_was_validated(undisturbed: Path) -> None:
-    weights, info = load_best_weights(undisturbed)
-    assert info["step"] == 20
-    assert all(torch.isfinite(w).all() and w.dtype == torch.float32 for w in weights.values())
-    assert "transformer.layers.1.self_attn.in_proj_weight" in weights
+def test_the_best_weights_are_the_average_that_was_validated(
+    tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated: list[dict[str, torch.Tensor]] = []
+
+    def look(objective: Objective, *rest: Any) -> np.ndarray:
+        validated.append({name: tensor.clone() for name, tensor in objective.model.state_dict().items()})
+        return validate(objective, *rest)
+
+    monkeypatch.setattr(loop, "validate", look)
+    train(tmp_path, tiny_config(steps=4, validate_every_steps=4, checkpoint_every_steps=4))
+    weights, info = load_best_weights(tmp_path)
+    saved = read_tensors(tmp_path / "checkpoints/step-00000004")
+    name = "transformer.layers.1.self_attn.in_proj_weight"
+    assert info["step"] == 4
+    assert weights.keys() == validated[-1].keys()
+    for key, tensor in weights.items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, validated[-1][key])
+        assert torch.equal(tensor, saved[f"ema.{key}"])
+    assert not torch.equal(weights[name], saved[f"model.{name}"])
 
 
 def test_a_finished_run_is_left_alone(undisturbed: Path, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,8 +223,6 @@ def test_torn_history_is_mended(tmp_path: Path, train: Train, history: History, 
 def test_not_a_number_stops_before_any_weight_changes(
     tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from musicgen_core.train import step
-
     real, calls = step.sum_losses, []
 
     def poisoned(*args: Any) -> Losses:
@@ -203,10 +233,44 @@ def test_not_a_number_stops_before_any_weight_changes(
         return losses._replace(sums_BK=losses.sums_BK * torch.tensor([1.0, float("nan"), 1.0, 1.0])[:, None])
 
     monkeypatch.setattr(step, "sum_losses", poisoned)
+    updates = count_updates(monkeypatch)
     with pytest.raises(NonFiniteError, match=r"step 7: the loss is not finite; process 0: tracks [0-9a-f]{32}\. No"):
         train(tmp_path)
+    assert len(updates) == 6
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["step-00000005"]
     assert not (tmp_path / "LOCK").exists()
+
+
+def test_a_gradient_that_is_no_number_stops_though_the_loss_is_one(
+    tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = step.sum_losses, []
+
+    def poisoned(x_BSD: torch.Tensor, heads: list[torch.Tensor], *others: Any) -> Losses:
+        losses = real(x_BSD, heads, *others)
+        calls.append(losses)
+        root = (heads[0] - heads[0].detach()).abs().sum().sqrt()  # 0, and its slope is not finite
+        return losses._replace(total=losses.total + root) if len(calls) == 7 else losses
+
+    monkeypatch.setattr(step, "sum_losses", poisoned)
+    updates = count_updates(monkeypatch)
+    with pytest.raises(
+        NonFiniteError, match=r"step 7: the gradient norm is nan although every loss .* process 0: trac"
+    ):
+        train(tmp_path)
+    assert len(updates) == 6
+
+
+def count_updates(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry per update of the weights."""
+    real, updates = torch.optim.AdamW.step, list[int]()
+
+    def update(optimizer: torch.optim.AdamW) -> None:
+        updates.append(1)
+        real(optimizer)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", update)
+    return updates
 
 
 def test_another_config_in_the_same_folder_is_refused(tmp_path: Path, train: Train) -> None:
@@ -216,6 +280,23 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path: Path, train: Tra
         Refused, match=r"training.learning_rate was 0.003, is 0.001; give the old values, or another run"
     ):
         train(tmp_path, tiny_config(steps=2, learning_rate=0.001))
+
+
+def test_a_run_from_before_a_key_was_there_goes_on(
+    tmp_path: Path, train: Train, undisturbed: Path, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`eps` plays a key that came with an upgrade between two starts."""
+    shutil.copytree(undisturbed, tmp_path / "run")
+    (tmp_path / "run/DONE").unlink()
+    shutil.rmtree(tmp_path / "run/checkpoints/step-00000020")
+    record = json.loads((tmp_path / "run/config.json").read_text())
+    del record["training"]["eps"]
+    (tmp_path / "run/config.json").write_text(json.dumps(record))
+    with pytest.raises(Refused, match=r"training.eps was None, is 1e-08"):
+        train(tmp_path / "run")
+    metadata = MappingProxyType(added(before=1e-8))
+    monkeypatch.setattr(TrainingConfig.__dataclass_fields__["eps"], "metadata", metadata)
+    assert train(tmp_path / "run") == history(undisturbed)
 
 
 def test_several_corpora_are_drawn_by_weight(tmp_path: Path) -> None:

@@ -89,6 +89,19 @@ def test_an_epoch_is_one_pass_worth_of_samples_also_over_a_resume() -> None:
         assert run(cut) == lines
 
 
+def test_mfu_is_the_share_of_the_peak(tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Meter.__init__
+
+    def with_peak(meter: Meter, *arguments: Any) -> None:
+        real(meter, *arguments)
+        meter.peak_flops_per_sec = 1e12
+
+    monkeypatch.setattr(Meter, "__init__", with_peak)
+    train(tmp_path, tiny_config(steps=3))
+    lines = [line for line in read_jsonl(tmp_path / "history.jsonl") if line["kind"] == "train"]
+    assert [line["mfu"] for line in lines] == [pytest.approx(line["flops_per_sec"] / 1e12) for line in lines]
+
+
 def test_a_history_has_all_figures_and_epochs(tmp_path: Path, train: Train) -> None:
     train(tmp_path, tiny_config(steps=20))
     lines = read_jsonl(tmp_path / "history.jsonl")

@@ -3,6 +3,9 @@
 import builtins
 import importlib.util
 import json
+import os
+import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from token_corpus import tiny_config
 from musicgen_core.config.load import to_json
 from musicgen_core.config.upkeep import UpkeepConfig
 from musicgen_core.train.metrics import History
+from musicgen_core.train.sinks import scalars
+from musicgen_core.util.atomic import read_jsonl
 
 Train = Callable[..., list[dict[str, Any]]]
 
@@ -109,3 +114,83 @@ def test_wandb_writes_offline_files_and_each_line_once(tmp_path: Path, monkeypat
             values = {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
             found.append((values["_step"], values["train/loss"]))
     assert found == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 104.0)]
+
+
+class StandIn(types.ModuleType):
+    """Takes wandb's place, and notes what is asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.begun: list[dict[str, Any]] = []
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.finished = 0
+
+    def Settings(self, **keys: Any) -> dict[str, Any]:  # wandb's name
+        return keys
+
+    def init(self, **keys: Any) -> "StandIn":
+        self.begun.append(keys)
+        return self
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        self.logged.append((step, values))
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+def test_what_is_asked_of_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline whatever the environment says, nothing of the machine or the code, one id for all starts of a run."""
+    wandb = StandIn()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")
+    run_dir = tmp_path / "base-1a2b3c4d"
+    first = History(run_dir, 0, ["wandb"])
+    assert os.environ["WANDB_ERROR_REPORTING"] == "false"
+    for step in (1, 2, 3):
+        first.add(line(step, float(step)))
+    first.sync()
+    first.close()
+    (run_dir / "wandb").mkdir()
+    (run_dir / "wandb/old").write_text("of the first start")
+    second = History(run_dir, 2, ["wandb"])
+    second.add({**line(3, 103.0), "mfu": 0.5, "samples": "digest"})
+    second.close()
+    for keys in wandb.begun:
+        assert (keys["mode"], keys["id"], keys["name"], keys["dir"]) == ("offline", run_dir.name, run_dir.name, run_dir)
+        assert keys["settings"]["disable_git"]
+        assert keys["settings"]["disable_code"]
+        assert keys["settings"]["x_disable_meta"]
+    assert (len(wandb.begun), wandb.finished) == (2, 2)
+    assert not (run_dir / "wandb/old").exists()
+    assert [(step, values["train/loss"]) for step, values in wandb.logged] == [
+        *((step, float(step)) for step in (1, 2, 3)),
+        *((step, float(step)) for step in (1, 2)),
+        (3, 103.0),
+    ], "each start writes its files anew, up to the step that it resumes at"
+    assert wandb.logged[-1][1] == {
+        "train/loss": 103.0,
+        "train/loss_codebook_0": 103.0,
+        "train/loss_codebook_1": 104.0,
+        "train/mfu": 0.5,
+    }
+
+
+def test_a_run_shows_all_its_figures_in_both_sinks(
+    tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb = StandIn()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    (tmp_path / "upkeep.json").write_text(to_json(UpkeepConfig(sinks=("tensorboard", "wandb"))))
+    train(tmp_path / "run", tiny_config(steps=20), upkeep=tmp_path / "upkeep.json")
+    kept = read_jsonl(tmp_path / "run/history.jsonl")
+    assert {one["kind"] for one in kept} == {"train", "valid", "epoch"}
+    expected = [(one["step"], dict(scalars(one))) for one in kept]
+    assert wandb.logged == expected
+    assert {name.removeprefix("train/") for name, _ in scalars(kept[0])} >= {
+        *("loss", "loss_codebook_0", "loss_codebook_3", "lr", "grad_norm", "frames_per_sec", "data_wait_share"),
+        *("flops_per_sec", "memory_mib", "checkpoint_stall_sec", "time_sec"),
+    }
+    for name in {name for _, values in expected for name in values}:
+        points = [(step, values[name]) for step, values in expected if name in values]
+        assert read_board(tmp_path / "run", name) == [(step, pytest.approx(value)) for step, value in points], name

@@ -1,0 +1,70 @@
+"""A process that trains alone watches over itself: one that makes no progress says at what, and ends.
+
+Among several processes the hub does that (watch.py). A thread can do it as long as whatever hangs has released Python's
+lock, as reading tokens, torch's operators and every system call do.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from musicgen_core.train.hub import BEAT_SEC, FROZEN_SEC
+from musicgen_core.train.watch import OURS, Watch, end
+
+BUSY_SHARE = 0.01
+"""Of the time since the last mark. A process that has spent so much of it on a processor is slow; one that hangs spends
+none, but for this watch and the reading ahead of a batch or two."""
+
+
+@contextmanager
+def limit_stalls(watch: Watch, limit_sec: float, waits: Mapping[str, str], on_cpu: bool) -> Iterator[None]:
+    """Within the block, end this process once `watch` has had no mark for `limit_sec`, from the first mark on.
+
+    `waits` says for a phase what it waits for. A process that was suspended (SIGSTOP) gets the time anew. One that
+    computes on the CPU (`on_cpu`) may take any time for a step, as long as it does compute.
+    """
+    over, main = threading.Event(), threading.get_ident()
+
+    def follow() -> None:
+        turned, count, used_sec = time.monotonic(), 0, 0.0
+        while not over.wait(BEAT_SEC):
+            now = time.monotonic()
+            if now - turned > FROZEN_SEC:
+                watch.touch()
+            turned = now
+            beat = watch.beat(now)
+            if beat["count"] != count:
+                count, used_sec = beat["count"], time.process_time()
+            busy = on_cpu and time.process_time() - used_sec > BUSY_SHARE * beat["idle_sec"]
+            if count and beat["idle_sec"] > limit_sec and not busy:
+                place = f"{beat['phase']}, {waits.get(beat['phase'], 'computing')}"
+                end(
+                    f"train: error: no progress for {limit_sec:g} s (upkeep.stall_limit_sec); {beat['step']} steps "
+                    f"were finished, and it was at: {place}. The last checkpoint stays: run the same command to "
+                    f"resume. Stacks:\n{_stacks(main)}"
+                )
+
+    thread = threading.Thread(target=follow, name="stall", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _stacks(main: int) -> str:
+    """Of the training thread, and of those that run our code beside it: reading ahead, writing a checkpoint."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    found = []
+    for ident, frame in sys._current_frames().items():
+        lines = traceback.format_stack(frame)
+        ours = any(OURS in line for line in lines) and ident != threading.get_ident()
+        if ident == main or ours:
+            found.append((ident != main, f"  {names.get(ident, '?')}:\n{''.join(lines)}"))
+    return "".join(text for _, text in sorted(found))
