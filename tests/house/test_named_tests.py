@@ -1,4 +1,4 @@
-"""Pages that name a test for a promise name one that exists."""
+"""Pages that name a test for what they promise name one that exists, and files of code that exist."""
 
 import re
 from pathlib import Path
@@ -7,21 +7,51 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-NAMED = re.compile(r"`(tests/[\w/.]+\.py)::(test_\w+)`")
+NAMED = re.compile(r"`((?:[\w/]+/)?test_\w+)(?:\.py)?::(test_\w+)`")
+TESTS = {path.with_suffix("").as_posix(): path for path in (ROOT / "tests").rglob("test_*.py")}
+
+# Pages whose tables have a test in each row: their section, how many rows there are at least, what a row says without
+TABLES = {
+    "workflow-tests.md": ("# ", 30, "no test: "),
+    "robust-training.md": ("## What holds, and the test that says so", 30, None),
+    "truth.md": ("# ", 90, "| n/a"),
+}
 
 
-def find_tests(path: Path) -> set[str]:
-    return set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)) if path.is_file() else set()
+def is_there(file: str, name: str) -> bool:
+    """`file` is a path without ending, below the root or tests or anywhere, as long as it is one file's end."""
+    paths = [path for stem, path in TESTS.items() if stem.endswith(f"/{file}")]
+    return any(re.search(rf"^def {name}\(", path.read_text(), re.MULTILINE) for path in paths)
+
+
+def rows(page: str) -> list[str]:
+    """Rows of the tables of a page's section, without heads."""
+    section = (ROOT / "docs" / page).read_text().partition(TABLES[page][0])[2]
+    lines = section.partition("\n## ")[0].splitlines() if TABLES[page][0] != "# " else section.splitlines()
+    heads = {number - 1 for number, line in enumerate(lines) if line.startswith("|---")}
+    return [line for number, line in enumerate(lines) if line.startswith("| ") and number not in heads]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_named_tests_exist(page: Path) -> None:
-    gone = [f"{file}::{name}" for file, name in NAMED.findall(page.read_text()) if name not in find_tests(ROOT / file)]
-    assert gone == []
+    assert [f"{file}::{name}" for file, name in NAMED.findall(page.read_text()) if not is_there(file, name)] == []
 
 
-def test_every_promise_of_the_workflow_names_a_test() -> None:
-    rows = [line for line in (ROOT / "docs/workflow-tests.md").read_text().splitlines() if line.startswith("| ")]
-    promises = [row for row in rows if not row.startswith(("| promise", "|---"))]
-    assert len(promises) > 30
-    assert [row for row in promises if not NAMED.search(row) and "no test: " not in row] == []
+@pytest.mark.parametrize("page", TABLES)
+def test_every_row_names_a_test(page: str) -> None:
+    _, least, without = TABLES[page]
+    assert len(rows(page)) >= least
+    assert [row for row in rows(page) if not NAMED.search(row) and (without is None or without not in row)] == []
+
+
+def test_every_file_that_a_row_of_truth_names_exists() -> None:
+    named = {name for row in rows("truth.md") for name in re.findall(r"[\w./]+\.py", row.split("|")[3])}
+    assert len(named) > 30
+    assert [name for name in named if not (ROOT / "musicgen_core" / name).is_file()] == []
+
+
+def test_what_is_absent_is_noticed() -> None:
+    assert is_there("tests/house/test_named_tests", "test_what_is_absent_is_noticed")
+    assert is_there("test_named_tests", "test_what_is_absent_is_noticed")
+    assert not is_there("test_named_tests", "test_what_is_not_there")
+    assert not is_there("tests/unit/test_named_tests", "test_what_is_absent_is_noticed")
