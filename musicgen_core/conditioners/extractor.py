@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from musicgen_core.config.extractor import ExtractorConfig, MelExtractorConfig, PretrainedExtractorConfig
 from musicgen_core.config.store import resolve_asset
+from musicgen_core.util.fit import check_loaded
 
 KEY = "model.conditions.*.extractor"
 QUIETEST = 1e-6
@@ -124,15 +125,12 @@ class PretrainedExtractor:
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,
                 **options,
             )
             # of masking in its own training, and of nothing that is used here
-            missing = sorted(name for name in report["missing_keys"] if "masked_spec_embed" not in name)
-            if missing or report["mismatched_keys"]:
-                raise ValueError(
-                    f"{self.folder}: its weights do not fit its config.json; missing: {', '.join(missing) or 'none'}; "
-                    f"of another shape: {len(report['mismatched_keys'])}"
-                )
+            missing = [name for name in report["missing_keys"] if "masked_spec_embed" not in name]
+            check_loaded({**report, "missing_keys": missing}, self.folder, "Fetch or copy the folder again", True)
             device = "cuda" if torch.cuda.is_available() else "cpu"
             self._model = model.eval().requires_grad_(False).to(device)
         return self._model

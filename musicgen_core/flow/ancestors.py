@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_core.config.data import CodecSpec
+from musicgen_core.config.pickles import require_pickle
 from musicgen_core.config.root import RootConfig, RunConfig
 from musicgen_core.config.source import digest_source, find_source, list_weights
-from musicgen_core.config.start import InitFromConfig
+from musicgen_core.config.start import KEY, InitFromConfig
 from musicgen_core.data.plan import Plan
 from musicgen_core.flow.signature import sign
 from musicgen_core.util.atomic import write_json_if_changed
@@ -108,7 +109,10 @@ class SourceDigests:
         assert init.path is not None
         name, old = init.path, self.known.get(init.path)
         try:
-            stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in list_weights(find_source(init))]
+            folder = find_source(init)
+            if old is None:  # a run that has begun with them goes on
+                require_pickle(folder, init.accept_pickle, f"{KEY}.accept_pickle")
+            stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in list_weights(folder)]
         except FileNotFoundError:
             if old is None:
                 raise

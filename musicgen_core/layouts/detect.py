@@ -1,4 +1,4 @@
-"""Which layout a model on disk has, and which of its files are pickles."""
+"""Which layout a model on disk has."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ def detect(source: Path) -> Layout:
         return "audiocraft"
     if not source.is_dir():
         raise FileNotFoundError(f"{source}: no such folder or file")
-    if (source / "state_dict.bin").is_file():
-        return "audiocraft"
     path = source / "config.json"
+    # released models lie in both layouts in one folder: then it is the one that is no pickle
+    safe = path.is_file() and any(source.glob("model*.safetensors"))
+    if (source / "state_dict.bin").is_file() and not safe:
+        return "audiocraft"
     if not path.is_file():
         raise FileNotFoundError(f"{source}: neither config.json (ours, transformers') nor AudioCraft's state_dict.bin")
     try:
@@ -25,22 +27,3 @@ def detect(source: Path) -> Layout:
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON ({error.msg})") from None
     return "musicgen" if values.get("format") == "musicgen_core" else "transformers"
-
-
-def list_pickles(source: Path) -> list[Path]:
-    """The files of a model that are pickles and would be read: AudioCraft's, and transformers' before safetensors."""
-    if source.is_file():
-        return [source]
-    if (source / "state_dict.bin").is_file():
-        return sorted(path for path in source.glob("*state_dict.bin"))
-    return [] if any(source.glob("model*.safetensors")) else sorted(source.glob("pytorch_model*.bin"))
-
-
-def require_pickle(source: Path, accepted: bool, key: str) -> None:
-    """ValueError for a model that lies in pickles unless `key` accepts them; nothing of them has been read then."""
-    if (pickles := list_pickles(source)) and not accepted:
-        remedy = f"Give {key}" if key.startswith("--") else f"Set {key}: true"
-        raise ValueError(
-            f"{pickles[0]}: a pickle, which may carry instructions; it was not opened. {remedy} to have torch's "
-            "weights-only unpickler read it (tensors and plain values, nothing is run), or take safetensors"
-        )

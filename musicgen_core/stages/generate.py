@@ -141,8 +141,8 @@ def make_row(request: Request, model: LanguageModel, shards: TrackAudio | None, 
     for name, conditioner in heard.items():
         if conditioner.prompt_key in given:
             row[name] = given[conditioner.prompt_key]
-        elif conditioner.takes_text:
-            row.setdefault(name, request.prompt)
+        elif conditioner.takes_text and row.get(name) is None:
+            row[name] = request.prompt
     return row if any(value is not None for value in row.values()) else None
 
 

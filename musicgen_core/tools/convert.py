@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from musicgen_core.config.pickles import require_pickle
 from musicgen_core.config.store import read_license, require_commercial
-from musicgen_core.layouts.detect import Layout, detect, require_pickle
+from musicgen_core.layouts.detect import Layout, detect
 from musicgen_core.util.atomic import atomic_folder
 from musicgen_core.util.log import say
 

@@ -140,7 +140,7 @@ class Follower:
                 self._say_once(f"train: SLURM job {self.job_id} was queued again")  # for less than a poll
             self._ran, self._held, self._left = True, False, False
             self._say_once(f"train: SLURM job {self.job_id} runs{f' on {found.nodes}' if found.nodes else ''}")
-        else:
+        elif found.state in ("COMPLETING", *BETWEEN):
             self._left = self._ran
 
     def _say_once(self, message: str) -> None:

@@ -14,11 +14,11 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from musicgen_core.config.pickles import require_pickle
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.source import find_source
 from musicgen_core.config.start import KEY, InitFromConfig
 from musicgen_core.config.store import asset_name, is_noncommercial, read_license, read_lock, require_commercial
-from musicgen_core.layouts.detect import require_pickle
 from musicgen_core.layouts.source import Source, read_parts, read_source
 from musicgen_core.lm.model import LanguageModel, resolve_model
 from musicgen_core.train.checkpoint import load_best_weights, read_manifest, read_tensors

@@ -6,19 +6,19 @@ lock, as reading tokens, torch's operators and every system call do.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from musicgen_core.train.hub import BEAT_SEC, FROZEN_SEC
-from musicgen_core.train.watch import OURS, Watch, end
+from musicgen_core.train.watch import OURS, Watch, end, format_stack
 
 BUSY_SHARE = 0.01
-"""Of the time since the last mark. A process that has spent so much of it on a processor is slow; one that hangs spends
-none, but for this watch and the reading ahead of a batch or two."""
+"""Of the time since the last mark. A process that has spent so much of it on a processor, or whose compilers have, is
+slow; one that hangs spends none, but for this watch and the reading ahead of a batch or two."""
 
 
 @contextmanager
@@ -39,8 +39,8 @@ def limit_stalls(watch: Watch, limit_sec: float, waits: Mapping[str, str], on_cp
             turned = now
             beat = watch.beat(now)
             if beat["count"] != count:
-                count, used_sec = beat["count"], time.process_time()
-            busy = on_cpu and time.process_time() - used_sec > BUSY_SHARE * beat["idle_sec"]
+                count, used_sec = beat["count"], _used_sec()
+            busy = on_cpu and _used_sec() - used_sec > BUSY_SHARE * beat["idle_sec"]
             if count and beat["idle_sec"] > limit_sec and not busy:
                 place = f"{beat['phase']}, {waits.get(beat['phase'], 'computing')}"
                 end(
@@ -58,13 +58,17 @@ def limit_stalls(watch: Watch, limit_sec: float, waits: Mapping[str, str], on_cp
         thread.join()
 
 
+def _used_sec() -> float:
+    """Of processors, by this process and by those of its children that have ended."""
+    return sum(os.times()[:4])
+
+
 def _stacks(main: int) -> str:
     """Of the training thread, and of those that run our code beside it: reading ahead, writing a checkpoint."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     found = []
     for ident, frame in sys._current_frames().items():
-        lines = traceback.format_stack(frame)
-        ours = any(OURS in line for line in lines) and ident != threading.get_ident()
-        if ident == main or ours:
-            found.append((ident != main, f"  {names.get(ident, '?')}:\n{''.join(lines)}"))
+        stack = format_stack(frame)
+        if ident == main or (OURS in stack and ident != threading.get_ident()):
+            found.append((ident != main, f"  {names.get(ident, '?')}:\n{stack}"))
     return "".join(text for _, text in sorted(found))

@@ -134,7 +134,8 @@ def train_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     for conditioner in objective.model.conditioners.values():
-        conditioner.learn(step, world.sum)
+        if any(weight.requires_grad for weight in conditioner.parameters()):  # frozen: its codebooks stay, too
+            conditioner.learn(step, world.sum)
     return StepResult(
         loss_K=(totals[:-3] / counts_K).numpy(),
         grad_norm=float(grad_norm),

@@ -13,7 +13,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
@@ -148,8 +147,7 @@ class Watch:
         assert self._lines is not None
         mine = self.rank in verdict.get("ranks", [verdict["rank"]])
         if verdict["kind"] in ("stalled", "speak") and mine and not self._heard_out.is_set():
-            frame = sys._current_frames().get(self._main)
-            stack = "".join(traceback.format_stack(frame)) if frame else ""
+            stack = format_stack(sys._current_frames().get(self._main))
             say(f"train: process {self.rank} stalls: {verdict['line']}. Its stack:\n{stack}")
             self._heard_out.set()
         elif not mine and verdict["kind"] != "memory" and not verdict.get("quiet"):
@@ -163,6 +161,16 @@ class Watch:
             self._heard_out.set()  # it ends by itself
             return
         end("")
+
+
+def format_stack(frame: FrameType | None) -> str:
+    """Calls, the innermost last, as a traceback shows them but for the source: a disk that hangs may hold that too."""
+    lines: list[str] = []
+    while frame is not None:
+        code = frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}\n')
+        frame = frame.f_back
+    return "".join(reversed(lines))
 
 
 def is_in_collective(frame: FrameType | None) -> bool:

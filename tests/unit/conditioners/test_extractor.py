@@ -126,13 +126,20 @@ def test_what_is_no_extractor_is_named(folder: Path, tmp_path: Path) -> None:
         build_extractor(config_of(folder, sample_rate_hz=8000))
 
 
-def test_weights_that_do_not_fit_are_named(folder: Path) -> None:
-    edit_config(folder, num_hidden_layers=3)
-    extractor = PretrainedExtractor(config_of(folder))
-    with pytest.raises(
-        ValueError, match=r"hubert: its weights do not fit its config\.json; missing: encoder\.layers\.2"
-    ):
-        extractor(noise(3000))
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"num_hidden_layers": 3}, r"missing: encoder\.layers\.2"),
+        (
+            {"intermediate_size": 48},
+            r"of another shape: .*dense\.weight is \[32, 16\], the model has \[48",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(folder: Path, change: dict[str, int], words: str) -> None:
+    edit_config(folder, **change)
+    with pytest.raises(ValueError, match=rf"hubert: weights do not fit the model\. {words}"):
+        PretrainedExtractor(config_of(folder))(noise(3000))
 
 
 def test_an_excerpt_too_short_for_the_extractor_is_refused(folder: Path) -> None:

@@ -84,6 +84,19 @@ def test_weights_at_a_path_count_by_content(project: Project, capsys: pytest.Cap
         plan(project, tuned={"init_from": {"path": "elsewhere"}})
 
 
+def test_a_pickle_is_refused_before_anything_runs(project: Project) -> None:
+    source = project.folder / "released"
+    source.mkdir()
+    for name in ("state_dict.bin", "compression_state_dict.bin"):
+        (source / name).write_bytes(b"a pickle")
+    with pytest.raises(ValueError, match=r"state_dict\.bin: a pickle.*Set training\.init_from\.accept_pickle: true"):
+        plan(project, tuned={"init_from": {"path": "released"}})
+    accepted = plan(project, tuned={"init_from": {"path": "released", "accept_pickle": True}})
+    assert plan(project, tuned={"init_from": {"path": "released"}}) == accepted, "a run that has begun goes on"
+    (source / "model.safetensors").write_bytes(b"weights")
+    plan(project, other={"init_from": {"path": "released/../released"}})
+
+
 @pytest.mark.parametrize(
     ("training", "message"),
     [

@@ -169,3 +169,14 @@ def test_recordings_of_a_config(tmp_path: Path) -> None:
         find_recordings(GenerationConfig(prompts=(PromptConfig(style=str(tmp_path)),)))
     with pytest.raises(FileNotFoundError, match=r"continuations\.0: its audio gone\.wav is not there"):
         find_recordings(GenerationConfig(continuations=(ContinuationConfig(audio="gone.wav"),)))
+
+
+def test_a_caption_stands_in_where_the_track_cannot_be_heard(paths: dict[str, Any]) -> None:
+    model, _ = load_export(paths["export"], torch.device("cpu"))
+    track = {"track": "0" * 32, "caption": "slow rock"}
+    held_out = generate.Request("slow rock", "held-out", track=track)
+    assert generate.make_row(held_out, model, None, 50) == {
+        "description": "slow rock",
+        "sound": "slow rock",
+        "style": None,
+    }

@@ -74,7 +74,8 @@ def test_only_the_end_of_a_known_jobs_log_is_repeated(tmp_path: Path, capsys: py
 def test_a_job_that_waits_less_than_a_poll_is_still_said_to_be_queued_again(
     follower: Follower, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    states = ["PENDING", "RUNNING", "RUNNING", "COMPLETING", "RUNNING", "NODE_FAIL", "PENDING", "RUNNING", "COMPLETED"]
+    states = ["PENDING", "RUNNING", "SUSPENDED", "RUNNING", "", "RUNNING", "COMPLETING", "RUNNING", "NODE_FAIL"]
+    states += ["PENDING", "RUNNING", "COMPLETED"]
     answers = [JobState(state, nodes="n1" if state == "RUNNING" else "") for state in states]
     monkeypatch.setattr(follow, "find_state", lambda _: answers.pop(0) if len(answers) > 1 else answers[0])
     monkeypatch.setattr(follow, "POLL_SEC", 0.0)

@@ -147,6 +147,14 @@ def test_a_run_resumes_and_splits_exactly(corpus: Corpus, tmp_path: Path) -> Non
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
 
 
+def test_a_frozen_condition_learns_nothing(corpus: Corpus, tmp_path: Path) -> None:
+    options = {"steps": 4, "checkpoint_every_steps": 4, "validate_every_steps": 4}
+    start(corpus, tmp_path / "frozen", style_config(freeze=("conditioners",), **options))
+    weights, _ = load_best_weights(tmp_path / "frozen")
+    learnt = {name for name, value in weights.items() if name.endswith(("inited", "running_mean")) and value.any()}
+    assert learnt == set()
+
+
 @pytest.mark.filterwarnings("ignore")  # of transformers' modules
 def test_a_model_of_transformers_is_the_extractor(corpus: Corpus, tmp_path: Path) -> None:
     """Its features reach the loss: another hidden state, another loss; and it is in no checkpoint."""
