@@ -127,10 +127,10 @@ def _amend(
     tracks = SortedLines(folder / "metadata.jsonl", lambda line: str(line["track"]))
     before = {path: InventoryRecord.from_dict(line) for path in affected if (line := inventory.find(path)) is not None}
     screened = [record for file in there if (record := screen(file, cache, data)) is not None]
-    if table is not None and table.came - {record.path for record in screened if record.status == "used"}:
-        raise NeedsScan
     _insist_on_own_keys([*before.values(), *screened], affected, former, tracks)
     records, placed = _place(corpus, data, screened, there, found, cache, rows)
+    if table is not None and table.came - {record.path for record in records if record.status == "used"}:
+        raise NeedsScan  # a row of a file that is not used, as of a copy, is worth a note
     edits = _compare(before, records, placed, tracks)
     spare = former.spare - len(edits.tracks_left)
     if edits.tracks and spare < 1:

@@ -33,6 +33,9 @@ class Table:
     lines: dict[str, int] = field(default_factory=dict)
     """Audio path -> number of the line that the last match gave it."""
 
+    is_nfc: bool = True
+    """Whether all paths of the last match are in Unicode form NFC, so that no two of them fold onto one."""
+
     def match(self, paths: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Find the row of each audio path: by relative path, else by name, else by name without its ending.
 
@@ -41,6 +44,7 @@ class Table:
         paths = list(paths)
         found: dict[str, dict[str, Any]] = {}
         self.lines = {}
+        self.is_nfc = all(is_whole(path) for path in paths)
         lookups = [_unique(paths, key) for key in (_whole, _name, _stem)]
         for written, (line, music) in self.rows.items():
             candidates = (lookup.get(key(written)) for lookup, key in zip(lookups, (_whole, _name, _stem), strict=True))
@@ -84,7 +88,10 @@ def has_a_line_per_row(table: Table) -> bool:
     if table.path.suffix.lower() == ".jsonl":
         return True
     lines = split_lines(table.path, table.text)
-    return sum(1 for _ in csv.reader(lines, delimiter=_delimiter(table.path))) == len(lines)
+    try:
+        return sum(1 for _ in csv.reader(lines, delimiter=_delimiter(table.path), strict=True)) == len(lines)
+    except csv.Error:  # such as a quote that the last line opens: a line added after it belongs to that cell
+        return False
 
 
 def read_row(path: Path, header: str, line: str) -> tuple[str, dict[str, Any]] | None:
@@ -156,6 +163,11 @@ def _unique(paths: list[str], key: Any) -> dict[str, str | None]:
     for path in paths:
         index[key(path)] = None if key(path) in index else path
     return index
+
+
+def is_whole(written: str) -> bool:
+    """Whether a name, if a path is written so, can be that path's alone: in Unicode form NFC, and not from "./"."""
+    return _whole(written) == written
 
 
 def _whole(path: str) -> str:

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from musicgen_core.data.table import Table, has_a_line_per_row, read_row, split_lines
+from musicgen_core.data.table import Table, has_a_line_per_row, is_whole, read_row, split_lines
 from musicgen_core.util.atomic import write_text
 
 FORMER = "table.former"
 """The table's text when it was last read."""
 
 ROWS = "table.rows"
-"""For each line of it the path of the audio file that got this row, or null; and whether all rows name whole paths."""
+"""For each line of it the path of the audio file that got this row, or null; and whether all rows name whole
+paths, and all audio paths are in one Unicode form."""
 
 SMALL_PART = 10
 """Compared are tables of which at most one line in so many changed."""
@@ -57,9 +58,8 @@ def keep_table(folder: Path, tables: list[Table]) -> None:
     paths: list[str | None] = [None] * len(split_lines(table.path, table.text))
     for path, line in table.lines.items():
         paths[line - 1] = path
-    _write(
-        folder, table.text, paths, all(table.lines.get(written) == line for written, (line, _) in table.rows.items())
-    )
+    whole = table.is_nfc and all(table.lines.get(written) == line for written, (line, _) in table.rows.items())
+    _write(folder, table.text, paths, whole)
 
 
 def _write(folder: Path, text: str, paths: list[str | None], whole: bool) -> None:
@@ -100,6 +100,8 @@ def find_edits(folder: Path, path: Path, has_copies: bool, has_notes: bool) -> T
         return TableEdits(rows, set(), set(), text, paths, kept["whole"])
     others = paths[: old_lines.start] + paths[old_lines.stop :] if isinstance(old_lines, range) else []
     if not kept["whole"] or has_notes or not isinstance(old_lines, range):
+        return None
+    if not all(is_whole(written) for written in now):  # another file's path may be the same, in another form
         return None
     if not now.keys().isdisjoint(path for path in others if path is not None):
         return None

@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_amend import NUM_TRACKS, assert_equals_a_scan, corpus, make_clip, plan, refuse
 
-from musicgen_core.data.table import read_row
+from musicgen_core.data.table import has_a_line_per_row, read_row, read_table
 from musicgen_core.stages import scan as stage
 
 __all__ = ["corpus"]
@@ -149,6 +149,57 @@ def test_a_file_or_a_row_alone_is_left_to_a_scan(corpus: Path, tmp_path: Path, f
     assert_equals_a_scan(music, results, plan(music, results, TABLES), TABLES)
 
 
+NFC, NFD = "\u00e9.wav", "e\u0301.wav"
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("own_row", [False, True])
+def test_a_path_that_another_form_of_unicode_has_already_is_left_to_a_scan(
+    corpus: Path, tmp_path: Path, own_row: bool, reverse: bool
+) -> None:
+    """A row of either name then fits neither, so the second file has no words."""
+    first, second = (NFD, NFC) if reverse else (NFC, NFD)
+    music, results = tmp_path / "music", tmp_path / "results"
+    shutil.copytree(corpus, music)
+    make_clip(music / first, 98)
+    (music / first).with_suffix(".json").write_text('{"description": "own words", "license": "CC0-1.0"}')
+    rows = [*first_rows(), *([f"{first},first,,CC0-1.0"] * own_row)]
+    write_table(music, rows)
+    plan(music, results, TABLES)
+    make_clip(music / second, 99)
+    write_table(music, [*rows, f"{second},second,,CC0-1.0"])
+    planned = plan(music, results, TABLES)
+    assert_equals_a_scan(music, results, planned, TABLES)
+    assert planned.corpora["mine"].num_notes == 2 + own_row
+
+
+def test_copies_that_come_with_their_rows_are_left_to_a_scan(corpus: Path, tmp_path: Path) -> None:
+    """The row of the one that is not used is worth a note."""
+    music, results = tmp_path / "music", tmp_path / "results"
+    shutil.copytree(corpus, music)
+    write_table(music, first_rows())
+    plan(music, results, TABLES)
+    make_clip(music / "x.wav", 99)
+    shutil.copy(music / "x.wav", music / "y.wav")
+    write_table(music, [*first_rows(), "x.wav,new,,CC0-1.0", "y.wav,new,,CC0-1.0"])
+    planned = plan(music, results, TABLES)
+    assert_equals_a_scan(music, results, planned, TABLES)
+    assert planned.corpora["mine"].num_notes == 1
+
+
+def test_a_row_behind_an_open_quote_belongs_to_that_cell(corpus: Path, tmp_path: Path) -> None:
+    music, results = tmp_path / "music", tmp_path / "results"
+    shutil.copytree(corpus, music)
+    make_clip(music / "z.wav", 98)
+    rows = [*first_rows(), 'z.wav,"foo']
+    write_table(music, rows)
+    assert not has_a_line_per_row(read_table(music / "captions.csv"))
+    plan(music, results, TABLES)
+    make_clip(music / "y.wav", 99)
+    write_table(music, [*rows, "y.wav,bar"])
+    assert_equals_a_scan(music, results, plan(music, results, TABLES), TABLES)
+
+
 def test_a_table_outside_the_corpus_and_rows_by_name_or_stem(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,10 +230,18 @@ def test_a_table_outside_the_corpus_and_rows_by_name_or_stem(
 
 words = st.text(st.sampled_from('ab ,"\n\u2028'), max_size=4)
 cells = st.tuples(st.integers(0, NUM_TRACKS + 1), st.integers(0, 3), words, st.booleans())
+comers = st.tuples(st.integers(NUM_TRACKS, NUM_TRACKS + 5), st.integers(0, 3), words, st.booleans())
+LAST = NUM_TRACKS - 3
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.lists(cells, min_size=1, max_size=2), min_size=1, max_size=4), st.sampled_from(["\n", "\r\n"]))
+@given(
+    st.lists(st.lists(st.one_of(cells, comers), min_size=1, max_size=2), min_size=1, max_size=4),
+    st.sampled_from(["\n", "\r\n"]),
+)
+@example([[(LAST, 1, '"', False)], [(NUM_TRACKS, 3, "", False)]], "\n")  # a quote left open, and a row behind it
+@example([[(NUM_TRACKS, 2, "", False), (NUM_TRACKS + 1, 2, "", False)]], "\n")  # copies
+@example([[(NUM_TRACKS + 2, 0, "", False)], [(NUM_TRACKS + 3, 0, "", False)]], "\n")  # a name in two Unicode forms
 def test_over_any_history_of_a_table_an_amended_plan_is_that_of_a_scan(
     corpus: Path, history: list[list[tuple[int, int, str, bool]]], ends: str
 ) -> None:
@@ -194,8 +253,9 @@ def test_over_any_history_of_a_table_an_amended_plan_is_that_of_a_scan(
         for step in history:
             for line, column, word, quoted in step:
                 if line >= len(rows):
-                    make_clip(music / f"{line}{column}.wav", 100 * line + column)
-                    rows.insert(column, f"{line}{column}.wav,{word or 'new'},artist 3,CC0-1.0")
+                    name = (f"x{column}.wav", f"y{column}.wav", NFC, NFD)[line % 4]
+                    make_clip(music / name, 100 * (line % 4 or 1) + column)  # x and y are copies
+                    rows.insert(len(rows) * column // 3, f"{name},{word or 'new'},artist 3,CC0-1.0")
                     continue
                 row = rows[line].split(",")
                 row[min(column, len(row) - 1)] = '"' + word.replace('"', '""') + '"' if quoted else word
