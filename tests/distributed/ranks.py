@@ -36,11 +36,16 @@ def start_ranks(
 
 
 def run_ranks(
-    size: int, function: Callable[..., None], arguments: tuple[Any, ...], log: Path, per_node: int | None = None
+    size: int,
+    function: Callable[..., None],
+    arguments: tuple[Any, ...],
+    log: Path,
+    per_node: int | None = None,
+    limit_sec: float = 120,
 ) -> list[int]:
-    """Start, wait, and return the exit codes."""
+    """Start, wait, and return the exit codes; what has not ended after `limit_sec` is killed."""
     processes = start_ranks(size, function, arguments, log, per_node)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + limit_sec
     for process in processes:
         process.join(max(0.1, deadline - time.monotonic()))
         if process.exitcode is None:
