@@ -20,11 +20,11 @@ from torch.nn import functional
 
 from musicgen_core import native
 from musicgen_core.conditioners.base import Prepared
+from musicgen_core.conditioners.pretrained import load_frozen
 from musicgen_core.conditioners.quantizer import ResidualQuantizer
 from musicgen_core.conditioners.recording import AudioConditioner, Recording
 from musicgen_core.config.condition import ClapConditionConfig
 from musicgen_core.config.store import resolve_asset
-from musicgen_core.util.fit import check_loaded
 
 
 class ClapConditioner(AudioConditioner):
@@ -102,19 +102,9 @@ class FrozenClap:
         if self._parts is None:
             from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
-            loaded: Any = ClapModel.from_pretrained(
-                self.folder,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-            )
-            model, report = loaded
-            check_loaded(report, self.folder, "Fetch or copy the folder again", surplus=True)
             device = "cuda" if torch.cuda.is_available() else "cpu"
             self._parts = (
-                model.eval().requires_grad_(False).to(device),
+                load_frozen(ClapModel, self.folder).to(device),
                 AutoTokenizer.from_pretrained(self.folder, local_files_only=True),
                 ClapFeatureExtractor.from_pretrained(self.folder, local_files_only=True),
             )

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from musicgen_core.conditioners.pretrained import load_frozen
 from musicgen_core.config.extractor import ExtractorConfig, MelExtractorConfig, PretrainedExtractorConfig
 from musicgen_core.config.store import resolve_asset
-from musicgen_core.util.fit import check_loaded
 
 KEY = "model.conditions.*.extractor"
 QUIETEST = 1e-6
@@ -119,20 +119,9 @@ class PretrainedExtractor:
             if self.about["model_type"] == "mert_model":
                 known = {key: value for key, value in self.about.items() if key not in ("model_type", "auto_map")}
                 kind, options = HubertModel, {"config": HubertConfig(**known)}
-            model, report = kind.from_pretrained(
-                self.folder,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                **options,
-            )
-            # of masking in its own training, and of nothing that is used here
-            missing = [name for name in report["missing_keys"] if "masked_spec_embed" not in name]
-            check_loaded({**report, "missing_keys": missing}, self.folder, "Fetch or copy the folder again", True)
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            self._model = model.eval().requires_grad_(False).to(device)
+            # masked_spec_embed is of masking in its own training, and of nothing that is used here
+            self._model = load_frozen(kind, self.folder, unused="masked_spec_embed", **options).to(device)
         return self._model
 
 

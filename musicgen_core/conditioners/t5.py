@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from musicgen_core.conditioners.base import Conditioner, Prepared
+from musicgen_core.conditioners.pretrained import load_frozen
 from musicgen_core.config.model import T5ConditionerConfig
 from musicgen_core.config.store import resolve_asset
-from musicgen_core.util.fit import check_loaded
 
 
 class T5Conditioner(Conditioner):
@@ -123,17 +123,7 @@ class FrozenT5:
         if self._model is None:
             from transformers import T5EncoderModel
 
-            loaded: Any = T5EncoderModel.from_pretrained(
-                self.folder,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-            )
-            model, report = loaded
-            check_loaded(report, self.folder, "Fetch or copy the folder again", surplus=True)
-            self._model = model.eval().requires_grad_(False)
+            self._model = load_frozen(T5EncoderModel, self.folder)
         if self._model.device != device:
             self._model = self._model.to(device)
         return self._model
