@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from musicgen_core.config.data import CorpusConfig, DataConfig
-from musicgen_core.data.captions import Captions, list_sources, list_tables
+from musicgen_core.data.captions import Captions, Note, list_sources, list_tables
 from musicgen_core.data.inventory import (
     AUDIO_SUFFIXES,
     COMPANION_SUFFIXES,
@@ -26,12 +27,21 @@ from musicgen_core.data.inventory import (
 )
 from musicgen_core.data.placement import place_track
 from musicgen_core.data.plan import CorpusPlan
-from musicgen_core.data.plan_files import add_durations, encode_line, remove_bucket, set_aside, write_bucket
+from musicgen_core.data.plan_files import (
+    add_durations,
+    encode_line,
+    read_notes,
+    remove_bucket,
+    set_aside,
+    write_bucket,
+    write_notes,
+)
 from musicgen_core.data.records import InventoryRecord, TrackRecord
 from musicgen_core.data.scan import CACHE_VERSION, StatCache
 from musicgen_core.data.snapshot import FILES, Snapshot, digest_tables
 from musicgen_core.data.sorted_lines import SortedLines
-from musicgen_core.data.table_edits import TableEdits, find_edits
+from musicgen_core.data.table import is_whole
+from musicgen_core.data.table_edits import TableEdits, find_edits, read_table_as_kept
 from musicgen_core.native import FolderList, FoundFile
 from musicgen_core.util.digest import digest_file
 
@@ -111,26 +121,27 @@ def _amend(
     lines = SortedLines(folder / "cache.jsonl", lambda line: str(line[0]), header=True)
     cache = PatchedCache(lines, {path for path, (_, now) in changes.items() if now is None})
     affected = _find_affected(corpus, changes, found)
+    table = _find_table_edits(corpus, folder, former) if list_tables(corpus) else None
+    if table is not None and table.whole:
+        affected |= {path: _find_file(path, found) for path in (table.rows.keys() | table.left) - affected.keys()}
+        if not table.add_rows(affected):
+            raise NeedsScan
     there = sorted(file for file in affected.values() if file is not None)
     read_audio(Path(corpus.path), there, cache, name)
     if len(find_lasting(there, cache)) < len(there):
         raise NeedsScan
-    rows: dict[str, dict[str, Any]] | None = None
-    table: TableEdits | None = None
-    if list_tables(corpus):
-        table = _find_table_edits(corpus, folder, former)
-        _insist_on_same_facts(corpus, changes, cache, table)
-        rows = table.rows if table else {}
-        affected = {path: _find_file(path, found) for path in rows} | dict.fromkeys(table.left if table else ())
+    if table is not None and not table.whole:
+        _insist_on_same_facts(corpus, changes, cache)
+        affected = {path: _find_file(path, found) for path in table.rows}
         there = sorted(file for file in affected.values() if file is not None)
     inventory = SortedLines(folder / "inventory.jsonl", lambda line: str(line["path"]))
     tracks = SortedLines(folder / "metadata.jsonl", lambda line: str(line["track"]))
     before = {path: InventoryRecord.from_dict(line) for path in affected if (line := inventory.find(path)) is not None}
     screened = [record for file in there if (record := screen(file, cache, data)) is not None]
     _insist_on_own_keys([*before.values(), *screened], affected, former, tracks)
-    records, placed = _place(corpus, data, screened, there, found, cache, rows)
-    if table is not None and table.came - {record.path for record in records if record.status == "used"}:
-        raise NeedsScan  # a row of a file that is not used, as of a copy, is worth a note
+    records, placed, notes = _place(corpus, data, screened, there, found, cache, table.rows if table else None)
+    if table is not None and table.whole:
+        _insist_on_whole_table(table, affected, records)
     edits = _compare(before, records, placed, tracks)
     spare = former.spare - len(edits.tracks_left)
     if edits.tracks and spare < 1:
@@ -138,9 +149,11 @@ def _amend(
     inventory.splice(edits.inventory)
     tracks.splice(edits.tracks)
     cache.save(set(cache.entries))
-    if table is not None:
+    if table is not None and digest_tables(corpus) != former.tables:
         table.keep(folder)
     plan = _count(former.plan, edits, _write_buckets(folder, former.plan.buckets, edits))
+    if table is not None:
+        plan = replace(plan, num_notes=_amend_notes(folder, affected, notes))
     if edits.tracks:
         plan = replace(plan, metadata_digest=digest_file(folder / "metadata.jsonl"))
     return plan, spare, set_aside(former.aside, set(affected), records)
@@ -154,17 +167,20 @@ def _place(
     found: FolderList,
     cache: PatchedCache,
     rows: dict[str, dict[str, Any]] | None,
-) -> tuple[list[InventoryRecord], dict[str, TrackRecord]]:
-    """The records of the affected files, and the tracks of those that are used, by path. `rows`: of the table."""
+) -> tuple[list[InventoryRecord], dict[str, TrackRecord], list[Note]]:
+    """The records of the affected files, the tracks of those used by path, and notes. `rows`: of the table."""
     if not there:
-        return [], {}
+        return [], {}, []
     near = {file.path: file for one in there for file in found.starting(one.stem + ".")}
     captions = Captions(corpus, near.values(), cache, rows)
     records, music = gather(reject_duplicates(screened, captions, cache), captions, cache)
     placed = {r.path: place_track(corpus, data, r, music[r.path]) for r in records if r.status == "used"}
-    return [placed[r.path][0] if r.path in placed else r for r in records], {
-        p: track for p, (_, track) in placed.items()
-    }
+    notes = [note for path, words in music.items() if (note := captions.note_missing(path, words))]
+    return (
+        [placed[r.path][0] if r.path in placed else r for r in records],
+        {p: track for p, (_, track) in placed.items()},
+        notes,
+    )
 
 
 def _find_affected(corpus: CorpusConfig, changes: Changes, found: FolderList) -> dict[str, FoundFile | None]:
@@ -182,20 +198,11 @@ def _find_affected(corpus: CorpusConfig, changes: Changes, found: FolderList) ->
     return affected
 
 
-def _insist_on_same_facts(
-    corpus: CorpusConfig, changes: Changes, cache: PatchedCache, table: TableEdits | None
-) -> None:
-    """With a table of captions, a row may fit another file as soon as one comes, goes, or changes its status: but for
-    files that come or go with a row of their own, where all rows name whole paths."""
-    came = {path for path, (before, now) in changes.items() if before is None and now and now.suffix in AUDIO_SUFFIXES}
-    left = {path for path, (_, now) in changes.items() if now is None}
-    if table is not None and (table.left - left or not came.issuperset(table.came)):
-        raise NeedsScan
-    own = (table.came & came) | (table.left & left) if table else set()
+def _insist_on_same_facts(corpus: CorpusConfig, changes: Changes, cache: PatchedCache) -> None:
+    """Of a table whose rows do not all name whole paths, one may fit another file as soon as a file comes, goes, or
+    changes its status."""
     for path, (before, now) in changes.items():
         suffix = _either((before, now)).suffix
-        if path in own:
-            continue
         if suffix in COMPANION_SUFFIXES and suffix.removeprefix(".") not in list_sources(corpus):
             continue
         if before is None or now is None or suffix not in AUDIO_SUFFIXES or (before.size > 0) != (now.size > 0):
@@ -205,24 +212,43 @@ def _insist_on_same_facts(
             raise NeedsScan
 
 
-def _find_table_edits(corpus: CorpusConfig, folder: Path, former: Snapshot) -> TableEdits | None:
-    """What changed in the table; None where nothing did."""
-    if digest_tables(corpus) == former.tables:
-        return None
-    tables, has_notes = list_tables(corpus), former.plan.num_notes > 0
-    edits = None
-    if len(tables) == 1:
-        edits = find_edits(folder, Path(corpus.path) / tables[0], bool(former.aside), has_notes)
-    if edits is None:
+def _insist_on_whole_table(
+    table: TableEdits, affected: dict[str, FoundFile | None], records: list[InventoryRecord]
+) -> None:
+    """Each row still belongs to the file that it names, which is heard, and no path is another in a second form."""
+    heard = {record.path for record in records if record.status == "used" or record.reason == "bad_metadata"}
+    owners = {path for path in table.paths if path is not None}
+    if not all(map(is_whole, heard)) or not owners.isdisjoint(affected.keys() - heard):
         raise NeedsScan
-    return edits
 
 
-def _find_file(path: str, found: FolderList) -> FoundFile:
-    for file in found.starting(path):
-        if file.path == path:
-            return file
-    raise NeedsScan
+def _find_table_edits(corpus: CorpusConfig, folder: Path, former: Snapshot) -> TableEdits:
+    """The table of a corpus, and what changed in it."""
+    tables = list_tables(corpus)
+    if len(tables) > 1:
+        raise NeedsScan
+    path = Path(corpus.path) / tables[0]
+    if digest_tables(corpus) == former.tables:
+        table = read_table_as_kept(folder, path)
+    else:
+        has_numbers = former.plan.num_notes > 0 and any(note.line is not None for note in read_notes(folder))
+        table = find_edits(folder, path, bool(former.aside), has_numbers)
+    if table is None:
+        raise NeedsScan
+    return table
+
+
+def _find_file(path: str, found: FolderList) -> FoundFile | None:
+    return next((file for file in found.starting(path) if file.path == path), None)
+
+
+def _amend_notes(folder: Path, affected: Container[str], new: list[Note]) -> int:
+    """Replace the notes about tracks without words; returns how many notes there are. Notes about lines stand first."""
+    notes = read_notes(folder)
+    about_lines = [note for note in notes if note.line is not None]
+    missing = [note for note in notes if note.line is None and note.path not in affected] + new
+    write_notes(folder, [*about_lines, *sorted(missing, key=lambda note: note.path)])
+    return len(about_lines) + len(missing)
 
 
 def _insist_on_own_keys(

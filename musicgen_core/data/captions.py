@@ -56,7 +56,7 @@ class Captions:
         self.cache = cache
         self.sidecars = {f.path: f for f in found if f.suffix in (".json", ".txt")}
         self.tables = {s: read_table(self.folder / s) for s in list_tables(corpus)} if rows is None else {}
-        self.rows = dict.fromkeys(list_tables(corpus), rows) if rows is not None else {}
+        self.rows = dict.fromkeys(list_tables(corpus), rows or {})
 
     def match(self, paths: Iterable[str]) -> list[Note]:
         """Match the tables' rows with the audio files; returns the rows that do not fit. A later match starts anew."""
@@ -72,9 +72,9 @@ class Captions:
     def note_missing(self, path: str, music: Music) -> Note | None:
         """A note about a track that no source has words for although there are tables; a licence is no word."""
         known = any(value is not None for name, value in vars(music).items() if name != "license")
-        if known or not self.tables or any(path in rows for rows in self.rows.values()):
+        if known or not self.rows or any(path in rows for rows in self.rows.values()):
             return None
-        return Note(path, None, f"has no row in {', '.join(self.tables)}, and no words elsewhere")
+        return Note(path, None, f"has no row in {', '.join(self.rows)}, and no words elsewhere")
 
     def gather(self, path: str, tags: dict[str, str]) -> Music:
         """Merge what the sources say of one audio file; for each field the first source that has it wins.

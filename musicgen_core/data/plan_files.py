@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from musicgen_core.data.captions import Note
 from musicgen_core.data.records import InventoryRecord, Record
 from musicgen_core.data.sorted_lines import SortedLines
 from musicgen_core.util.atomic import write_text_if_changed
@@ -48,6 +50,15 @@ def show_rejected(folder: Path, count: int) -> list[tuple[str, str, str]]:
 
 def show_notes(folder: Path, count: int) -> list[dict[str, Any]]:
     return SortedLines(folder / "notes.jsonl", lambda line: str(line["path"])).first(count)
+
+
+def write_notes(folder: Path, notes: Iterable[Note]) -> None:
+    write_text_if_changed(folder / "notes.jsonl", "".join(_encode(asdict(note)) + "\n" for note in notes))
+
+
+def read_notes(folder: Path) -> list[Note]:
+    text = (folder / "notes.jsonl").read_text(encoding="utf-8")
+    return [Note(**json.loads(line)) for line in text.split("\n") if line]
 
 
 def add_durations(files: Iterable[InventoryRecord], to_sec: float = 0.0, less: Iterable[InventoryRecord] = ()) -> float:

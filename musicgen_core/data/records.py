@@ -13,7 +13,8 @@ class Record:
     """One line of a JSON Lines file."""
 
     def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))  # no field holds a record: dataclasses.asdict would copy each value deeply
+        # No field holds a record: asdict would copy each value deeply. vars() would give each record a dict to keep.
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_dict(cls: type[R], line: dict[str, Any]) -> R:

@@ -4,7 +4,7 @@ compared with the last one line by line, and only the lines that differ are pars
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,11 @@ SMALL_PART = 10
 
 @dataclass(frozen=True)
 class TableEdits:
-    """What changed in a table."""
+    """A table, and what changed in it."""
 
+    path: Path
     rows: dict[str, dict[str, Any]]
     """Audio path -> normalised fields, of rows that changed or came."""
-
-    came: set[str]
-    """Paths of rows that came."""
 
     left: set[str]
     """Paths of rows that left."""
@@ -43,6 +41,20 @@ class TableEdits:
     """Audio path of each line now."""
 
     whole: bool
+    """Whether each row names, by its whole path, the audio file that it belongs to: files without a row, in Unicode
+    form NFC like all others, may then come and go, and no row will fit another file."""
+
+    def add_rows(self, wanted: Iterable[str]) -> bool:
+        """Parse the rows of more audio files, of those of `wanted` that have one; False if one is not sound alone."""
+        lines = {path: line for line, path in enumerate(self.paths) if path is not None}
+        texts = split_lines(self.path, self.text)
+        for path in wanted:
+            if path in lines and path not in self.rows:
+                row = read_row(self.path, texts[0], texts[lines[path]])
+                if row is None:
+                    return False
+                self.rows[path] = row[1]
+        return True
 
     def keep(self, folder: Path) -> None:
         _write(folder, self.text, self.paths, self.whole)
@@ -67,59 +79,81 @@ def _write(folder: Path, text: str, paths: list[str | None], whole: bool) -> Non
     write_text(folder / FORMER, text)
 
 
-def find_edits(folder: Path, path: Path, has_copies: bool, has_notes: bool) -> TableEdits | None:
+def read_table_as_kept(folder: Path, path: Path) -> TableEdits | None:
+    """A table that did not change since it was kept; None if it was not kept."""
+    try:
+        text = (folder / FORMER).read_text(encoding="utf-8")
+        kept = json.loads((folder / ROWS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return TableEdits(path, {}, set(), text, kept["paths"], kept["whole"])
+
+
+def find_edits(folder: Path, path: Path, has_copies: bool, has_numbers: bool) -> TableEdits | None:
     """What changed since the table was kept.
 
     None where only a look at all rows tells: an unsound line; many changes; with copies among the music (`has_copies`),
     whose words decide which is used, a row that does not name its file by its whole path; rows that came, left or moved
-    while not all name whole paths, or while notes name lines (`has_notes`).
+    while not all name whole paths, or while notes give numbers of lines (`has_numbers`).
     """
+    kept = read_table_as_kept(folder, path)
     try:
-        former = (folder / FORMER).read_text(encoding="utf-8")
-        kept = json.loads((folder / ROWS).read_text(encoding="utf-8"))
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError):
         return None
-    paths: list[str | None] = kept["paths"]
-    before, after = split_lines(path, former), split_lines(path, text)
-    old_lines, new_lines = _compare(before, after)
-    has_header = path.suffix.lower() != ".jsonl"
-    if max(len(old_lines), len(new_lines)) * SMALL_PART > len(before) or (has_header and 0 in (*old_lines, *new_lines)):
+    if kept is None:
         return None
-    old = [read_row(path, before[0], before[line]) for line in old_lines]
-    new = [read_row(path, after[0], after[line]) for line in new_lines]
-    was = {row[0]: line for row, line in zip(old, old_lines, strict=True) if row}
-    now = {row[0]: row[1] for row in new if row}
-    if len(was) < len(old) or len(now) < len(new):  # unsound, or named twice
+    before, after = split_lines(path, kept.text), split_lines(path, text)
+    if path.suffix.lower() != ".jsonl" and before[:1] != after[:1]:
         return None
-    if [row and row[0] for row in old] == [row and row[0] for row in new]:
-        owners = {written: paths[line] for written, line in was.items()}
-        if has_copies and any(owner != written for written, owner in owners.items()):
-            return None
-        rows = {owner: now[written] for written, owner in owners.items() if owner is not None}
-        return TableEdits(rows, set(), set(), text, paths, kept["whole"])
-    others = paths[: old_lines.start] + paths[old_lines.stop :] if isinstance(old_lines, range) else []
-    if not kept["whole"] or has_notes or not isinstance(old_lines, range):
-        return None
-    if not all(is_whole(written) for written in now):  # another file's path may be the same, in another form
-        return None
-    if not now.keys().isdisjoint(path for path in others if path is not None):
-        return None
-    middle: list[str | None] = [row[0] for row in new if row]
-    paths = paths[: old_lines.start] + middle + paths[old_lines.stop :]
-    return TableEdits(now, now.keys() - was.keys(), was.keys() - now.keys(), text, paths, whole=True)
+    edits = _find_edited_rows(kept, before, after, text, has_copies)
+    if edits is None and kept.whole and not has_numbers:
+        edits = _find_rows_that_came_and_left(kept, before, after, text)
+    return edits
 
 
-def _compare(before: list[str], after: list[str]) -> tuple[Sequence[int], Sequence[int]]:
-    """Numbers of the lines that differ: one by one where there are as many as before, else from first to last."""
-    if len(before) == len(after):
-        changed = [line for line, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
-        if changed and changed[-1] - changed[0] == len(changed) - 1:
-            changed_range = range(changed[0], changed[-1] + 1)
-            return changed_range, changed_range
-        return changed, changed
-    shorter = min(len(before), len(after))
-    start = next((line for line in range(shorter) if before[line] != after[line]), shorter)
-    ends = range(1, shorter - start + 1)
-    end = next((line - 1 for line in ends if before[-line] != after[-line]), shorter - start)
-    return range(start, len(before) - end), range(start, len(after) - end)
+def _find_edited_rows(
+    kept: TableEdits, before: list[str], after: list[str], text: str, has_copies: bool
+) -> TableEdits | None:
+    """Rows that say other things of the same files, on the same lines."""
+    if len(before) != len(after):
+        return None
+    lines = [line for line, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    if len(lines) * SMALL_PART > len(before):
+        return None
+    was = _read_rows(kept.path, before[:1], [before[line] for line in lines])
+    now = _read_rows(kept.path, after[:1], [after[line] for line in lines])
+    if was is None or now is None or list(was) != list(now):
+        return None
+    owners = {written: kept.paths[line] for written, line in zip(was, lines, strict=True)}
+    if has_copies and any(owner != written for written, owner in owners.items()):
+        return None
+    rows = {owner: now[written] for written, owner in owners.items() if owner is not None}
+    return TableEdits(kept.path, rows, set(), text, kept.paths, kept.whole)
+
+
+def _find_rows_that_came_and_left(
+    kept: TableEdits, before: list[str], after: list[str], text: str
+) -> TableEdits | None:
+    """Where all rows name whole paths, their order tells nothing: lines are compared as sets."""
+    owners, there = dict(zip(before, kept.paths, strict=True)), set(after)
+    left = [line for line in before if line not in there]
+    came = [line for line in after if line not in owners]
+    if len(there) < len(after) or max(len(left), len(came)) * SMALL_PART > len(before):
+        return None
+    was, now = _read_rows(kept.path, before[:1], left), _read_rows(kept.path, after[:1], came)
+    if was is None or now is None:
+        return None
+    if not all(map(is_whole, now)):  # another file's path may be the same, in another form
+        return None
+    if not now.keys().isdisjoint(owner for line, owner in owners.items() if owner is not None and line in there):
+        return None
+    owners |= dict(zip(came, now, strict=True))
+    return TableEdits(kept.path, now, was.keys() - now.keys(), text, [owners[line] for line in after], whole=True)
+
+
+def _read_rows(path: Path, header: list[str], lines: list[str]) -> dict[str, dict[str, Any]] | None:
+    """What lines say, by the file as written; None unless each is a sound row and they name different files."""
+    rows = [row for line in lines if (row := read_row(path, header[0], line)) is not None]
+    named = dict(rows)
+    return named if len(named) == len(lines) else None

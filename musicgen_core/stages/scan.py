@@ -6,11 +6,9 @@ Every file under results/plan is rewritten only when its content changed, so its
 from __future__ import annotations
 
 import gc
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from musicgen_core.config.data import CorpusConfig
@@ -27,6 +25,7 @@ from musicgen_core.data.plan_files import (
     show_rejected,
     write_bucket,
     write_lines,
+    write_notes,
 )
 from musicgen_core.data.snapshot import (
     FILES,
@@ -115,9 +114,7 @@ def _plan_anew(
 
 def _write(folder: Path, inventory: Inventory) -> CorpusPlan:
     write_lines(folder / "inventory.jsonl", inventory.files)
-    write_text_if_changed(
-        folder / "notes.jsonl", "".join(json.dumps(asdict(n), ensure_ascii=False) + "\n" for n in inventory.notes)
-    )
+    write_notes(folder, inventory.notes)
     metadata = write_lines(folder / "metadata.jsonl", inventory.tracks)
     return CorpusPlan(
         buckets=_write_buckets(folder, inventory),

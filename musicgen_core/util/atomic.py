@@ -82,7 +82,7 @@ def write_text_if_changed(path: Path, text: str) -> bool:
     try:
         if Path(path).read_text(encoding="utf-8") == text:
             return False
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         pass
     write_text(path, text)
     return True

@@ -4,11 +4,12 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_amend import NUM_TRACKS, assert_equals_a_scan, corpus, make_clip, plan, refuse
+from test_amend import NUM_TRACKS, apply, assert_equals_a_scan, corpus, make_clip, plan, refuse
 
 from musicgen_core.data.table import has_a_line_per_row, read_row, read_table
 from musicgen_core.stages import scan as stage
@@ -123,17 +124,54 @@ def test_files_that_come_and_go_with_their_rows_are_amended(
     go_on([row.replace("30.wav,row 30", "y.wav,row 30") for row in rows])
 
 
+def test_files_and_rows_that_come_and_go_alone_are_amended(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rows name whole paths: no row will fit a file that has none."""
+    music, results, rows = tmp_path / "music", tmp_path / "results", first_rows()
+    shutil.copytree(corpus, music)
+    write_table(music, rows)
+    plan(music, results, TABLES)
+
+    def go_on(*missing: str) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(stage, "take_inventory", refuse)
+            planned = plan(music, results, TABLES)
+        assert_equals_a_scan(music, results, planned, TABLES)
+        notes = (results / "plan/mine/notes.jsonl").read_text().splitlines()
+        assert [json.loads(note)["path"] for note in notes] == [*missing]
+        shutil.rmtree(results)  # what is spare counts anew
+        plan(music, results, TABLES)
+
+    (music / "x").mkdir()
+    make_clip(music / "x/09.wav", 98)  # the row of 09.wav stays that of 09.wav
+    (music / "x/09.json").write_text('{"description": "own words", "license": "CC0-1.0"}')
+    go_on()
+    make_clip(music / "x/08.wav", 99)
+    go_on("x/08.wav")
+    make_clip(music / "a.wav", 97)
+    go_on("a.wav", "x/08.wav")
+    write_table(music, rows := [*rows, "x/08.wav,new,artist 99,CC0-1.0"])
+    go_on("a.wav")
+    write_table(music, [row for row in rows if not row.startswith(("x/08.", "21."))])
+    go_on("a.wav", "x/08.wav")
+    (music / "a.wav").unlink()
+    go_on("x/08.wav")
+    make_clip(music / "07.wav", 96)
+    (music / "06.json").write_text('{"title": "beside its row", "license": "CC0-1.0"}')
+    go_on("x/08.wav")
+
+
 @pytest.mark.parametrize(
     ("file", "rows"),
     [
-        ("x99.wav", []),
         ("x99.wav", ["x99.wav,new,,", "x98.wav,nobody,,"]),
         ("x99.wav", ["x99,new,,"]),
         ("x99.wav", ["x99.wav,new,,", "07.wav,again,,"]),
         ("x99.md", ["x99.md,new,,"]),
         ("", ["../music/07.wav,new,,"]),
     ],
-    ids=["no row", "no file", "stem", "twice", "no music", "another way"],
+    ids=["no file", "stem", "twice", "no music", "another way"],
 )
 def test_a_file_or_a_row_alone_is_left_to_a_scan(corpus: Path, tmp_path: Path, file: str, rows: list[str]) -> None:
     music, results = tmp_path / "music", tmp_path / "results"
@@ -231,19 +269,22 @@ def test_a_table_outside_the_corpus_and_rows_by_name_or_stem(
 words = st.text(st.sampled_from('ab ,"\n\u2028'), max_size=4)
 cells = st.tuples(st.integers(0, NUM_TRACKS + 1), st.integers(0, 3), words, st.booleans())
 comers = st.tuples(st.integers(NUM_TRACKS, NUM_TRACKS + 5), st.integers(0, 3), words, st.booleans())
+loners = st.tuples(
+    st.sampled_from(["clip", "remove", "break", "artist", "short", "row"]), st.integers(0, NUM_TRACKS + 3)
+)
 LAST = NUM_TRACKS - 3
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.lists(st.one_of(cells, comers), min_size=1, max_size=2), min_size=1, max_size=4),
+    st.lists(st.lists(st.one_of(cells, comers, loners), min_size=1, max_size=2), min_size=1, max_size=4),
     st.sampled_from(["\n", "\r\n"]),
 )
 @example([[(LAST, 1, '"', False)], [(NUM_TRACKS, 3, "", False)]], "\n")  # a quote left open, and a row behind it
 @example([[(NUM_TRACKS, 2, "", False), (NUM_TRACKS + 1, 2, "", False)]], "\n")  # copies
 @example([[(NUM_TRACKS + 2, 0, "", False)], [(NUM_TRACKS + 3, 0, "", False)]], "\n")  # a name in two Unicode forms
 def test_over_any_history_of_a_table_an_amended_plan_is_that_of_a_scan(
-    corpus: Path, history: list[list[tuple[int, int, str, bool]]], ends: str
+    corpus: Path, history: list[list[tuple[Any, ...]]], ends: str
 ) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         music, results, rows = Path(scratch) / "music", Path(scratch) / "results", first_rows()
@@ -251,7 +292,16 @@ def test_over_any_history_of_a_table_an_amended_plan_is_that_of_a_scan(
         write_table(music, rows, ends)
         plan(music, results, TABLES)
         for step in history:
-            for line, column, word, quoted in step:
+            for edit in step:
+                if len(edit) == 2:
+                    what, number = edit
+                    if what == "row":
+                        rows = [row for row in rows if not row.startswith(f"{number:02d}.")]
+                        rows += [f"{number:02d}.wav,moved,,CC0-1.0"] * (number % 2)
+                    else:
+                        apply(music, what, f"{number:02d}", 500)
+                    continue
+                line, column, word, quoted = edit
                 if line >= len(rows):
                     name = (f"x{column}.wav", f"y{column}.wav", NFC, NFD)[line % 4]
                     make_clip(music / name, 100 * (line % 4 or 1) + column)  # x and y are copies
