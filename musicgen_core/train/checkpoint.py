@@ -15,9 +15,6 @@ import json
 import os
 import shutil
 import socket
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,8 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, se
 from musicgen_core import native
 from musicgen_core.train.ema import Ema
 from musicgen_core.train.ranks import Refused, World
+from musicgen_core.train.set_reader import NAME as METADATA
+from musicgen_core.train.set_reader import UnsafeError, check_metadata, load_set, one_process_is_meant, read_metadata
 from musicgen_core.train.writer import BackgroundWriter
 from musicgen_core.util.atomic import write_json
 from musicgen_core.util.digest import digest_file, digest_json
@@ -141,7 +140,7 @@ class Checkpoints:
         world.on_first(lambda: shutil.rmtree(temporary, ignore_errors=True))
         writer = dcp.FileSystemWriter(temporary, sync_files=True)
         try:
-            with _one_process_is_meant():
+            with one_process_is_meant():
                 dcp.save(state, storage_writer=writer, process_group=world.group, no_dist=world.size == 1)
         except (CheckpointException, RuntimeError, OSError) as error:
             free = shutil.disk_usage(self.folder).free / 2**20
@@ -219,8 +218,11 @@ def load_start(run_dir: Path, world: World, model: nn.Module, optimizer: torch.o
 def _load(folder: Path, world: World, model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> None:
     state = {"model": model.state_dict(), "optimizer": get_optimizer_state_dict(model, optimizer)}
     state["ema"] = ema.state_dict()
-    with _one_process_is_meant():
-        dcp.load(state, checkpoint_id=folder, no_dist=world.size == 1)
+    try:
+        world.on_first(lambda: check_metadata(folder))  # refused once
+        load_set(state, folder, alone=world.size == 1)
+    except UnsafeError as error:
+        raise Refused(str(error)) from None
     set_optimizer_state_dict(model, optimizer, state["optimizer"])
 
 
@@ -242,24 +244,18 @@ def load_best_weights(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a set, whole, on the CPU, by their full names such as `ema.out_norm.weight`."""
-    known = dcp.FileSystemReader(folder).read_metadata().state_dict_metadata
+    """All tensors of a set, whole, on the CPU, by their full names such as `ema.out_norm.weight`.
+
+    Raises UnsafeError, a ValueError, for a set that holds more than tensors and plain values; nothing of it is run.
+    """
+    known = read_metadata(folder / METADATA).state_dict_metadata
     tensors = {
         name: torch.empty(entry.size, dtype=entry.properties.dtype)
         for name, entry in known.items()
         if isinstance(entry, TensorStorageMetadata)
     }
-    with _one_process_is_meant():
-        dcp.load(tensors, checkpoint_id=folder, no_dist=True)
+    load_set(tensors, folder, alone=True)
     return tensors
-
-
-@contextmanager
-def _one_process_is_meant() -> Iterator[None]:
-    """torch warns about a missing process group even when told `no_dist`."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
-        yield
 
 
 def _complete(temporary: Path, final: Path, manifest: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,7 @@ from musicgen_core.train.ranks import World, open_world
 from musicgen_core.train.schedule import learning_rate
 from musicgen_core.train.setup import Run, TrainJob, assemble
 from musicgen_core.train.stall import limit_stalls
-from musicgen_core.train.step import StepResult, train_step, validate
+from musicgen_core.train.step import NonFiniteError, StepResult, train_step, validate
 from musicgen_core.train.stop import Stopped, StopSignals
 from musicgen_core.train.watch import Watch
 from musicgen_core.util.atomic import write_json
@@ -43,6 +44,8 @@ def train(job: TrainJob, watch: Watch | None = None) -> None:
         t = run.training
         pattern = run.model.pattern(run.segment_frames)
         ended = _has_ended(run, t)
+        if ended and run.best is None:
+            _restore_best(run)
         while not ended:
             run.checkpoints.writer.check()
             world.watch.mark("data", run.step)
@@ -184,12 +187,29 @@ def _validate(run: Run) -> None:
         batches = map(run.recordings.add_to_validation, batches)
     with run.ema.swapped_in(run.objective):
         loss_K = validate(run.objective, batches, pattern, run.world, t)
+    if bad := [str(k) for k, x in enumerate(loss_K) if not math.isfinite(x)]:
+        kept = f"best-{run.best.step:08d}" if run.best else "no best set"
+        raise NonFiniteError(
+            f"step {run.step}: the validation loss is not finite (codebooks {', '.join(bad)}). Nothing was saved over: "
+            f"{kept} and the last checkpoint stay. Lower training.learning_rate, or look at the tracks of the valid "
+            "split; the same command resumes before this step"
+        )
     loss = float(loss_K.mean())
-    if run.history:
+    if run.history and not run.history.has("valid", run.step):
         say(f"train: step {run.step}: validation loss {loss:.4f}  by codebook {' '.join(f'{x:.3f}' for x in loss_K)}")
         run.history.add({"kind": "valid", "step": run.step, "loss": loss, "loss_per_codebook": loss_K.tolist()})
     if run.best is None or not loss > run.best.loss:  # a tie is as good and newer
         run.best = run.checkpoints.save_best(run.step, loss, run.ema)
+
+
+def _restore_best(run: Run) -> None:
+    """No step is left, and the best set is gone or torn: the average of the last step takes its place."""
+    if run.world.first:
+        say(
+            f"train: no sound best set is left; the averaged weights of step {run.step} are validated and take its "
+            "place. If an earlier step was better, it is lost"
+        )
+    _validate(run)
 
 
 def _is_save_step(step: int, job: TrainJob) -> bool:
@@ -208,13 +228,12 @@ def _save(run: Run) -> None:
 def _finish(run: Run, job: TrainJob) -> None:
     assert run.history is not None
     assert run.best is not None
-    last = run.history.last("train")
-    assert last is not None
+    last = run.history.last("train")  # None: history.jsonl was lost after the last step
     done: dict[str, Any] = {
         "steps": run.step,
         "best_step": run.best.step,
         "best_valid_loss": run.best.loss,
-        "train_loss": last["loss"],
+        "train_loss": last and last["loss"],
         "seconds": round(run.pace.seconds, 3),
         "stopped_early": run.step < job.config.training.steps,
         "checkpoint_stall_sec": round(run.checkpoints.writer.stall_sec, 3),

@@ -36,6 +36,9 @@ class History:
     def last(self, kind: str) -> dict[str, Any] | None:
         return next((line for line in reversed(self.lines) if line["kind"] == kind), None)
 
+    def has(self, kind: str, step: int) -> bool:
+        return any(line["kind"] == kind and line["step"] == step for line in self.lines)
+
     def sync(self) -> None:
         """Force the lines to disk: they must not be older than a checkpoint."""
         self._file.flush()

@@ -29,7 +29,7 @@ from musicgen_core.train.ranks import World
 from musicgen_core.train.stop import StopSignals
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(ValueError):
     """A loss or gradient that is not a number; no weight was changed by it."""
 
 
