@@ -39,6 +39,9 @@ class Kinship:
     signatures: dict[str, str] = field(default_factory=dict)
     """By key. A run that is the same as another but for its name is not in it: `alias` has the other."""
 
+    former: dict[str, str] = field(default_factory=dict)
+    """By key, the signature that the run had while those held the keys of config/execution.py."""
+
     alias: dict[str, str] = field(default_factory=dict)
     extends: dict[str, str] = field(default_factory=dict)
     """Key -> key of the run that it makes longer."""
@@ -74,6 +77,8 @@ def relate(
                 if init.run is not None:
                     kin.starts[key] = init.run
             kin.signatures[key] = sign(run, root, plan, codec, kin.digests.get(key))
+            start = kin.former[init.run] if init is not None and init.run is not None else kin.digests.get(key)
+            kin.former[key] = sign(run, root, plan, codec, start, former=True)
         return kin.signatures[key]
 
     for key, run in runs.items():

@@ -8,15 +8,16 @@ predecessor.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from musicgen_core.config.data import CodecSpec
+from musicgen_core.config.execution import pick_execution, without_execution
 from musicgen_core.config.load import from_record
 from musicgen_core.config.root import RunConfig, TrainStageConfig, project_train
 from musicgen_core.flow.ancestors import Kinship
-from musicgen_core.flow.signature import SHOWN_DIGITS
+from musicgen_core.flow.signature import SHOWN_DIGITS, as_signed
 from musicgen_core.stages import STAGES
 
 
@@ -61,10 +62,15 @@ class PlannedRun:
 def place_runs(runs: dict[str, RunConfig], kin: Kinship, runs_dir: Path, codec: CodecSpec) -> dict[str, PlannedRun]:
     """Find each run's folder, by name and signature, else by signature alone, else it is a new one. By key.
 
-    Two runs never share a folder. Reads names and the small config.json of candidates; changes nothing.
+    A run that is there under its former signature keeps that. Two runs never share a folder. Reads names and the small
+    config.json of candidates; changes nothing.
     """
     there = {path.name: path for path in sorted(runs_dir.glob("*-*")) if _has_begun(path)}
-    signatures = kin.signatures
+    digits = {_split(folder)[1] for folder in there}
+    signatures = {}
+    for key, signature in kin.signatures.items():
+        both = (kin.former[key], signature)
+        signatures[key] = next((one for one in both if one[:SHOWN_DIGITS] in digits), signature)
     folders = {key: f"{runs[key].name}-{signature[:SHOWN_DIGITS]}" for key, signature in signatures.items()}
     taken = {folder for folder in folders.values() if folder in there}
     for name, signature in signatures.items():
@@ -74,13 +80,14 @@ def place_runs(runs: dict[str, RunConfig], kin: Kinship, runs_dir: Path, codec: 
         if same:
             folders[name] = min(same, key=lambda folder: (not (there[folder] / "DONE").exists(), folder))
             taken.add(folders[name])
-    return {key: _describe(key, runs[key], kin, folders, there, runs_dir, codec) for key in signatures}
+    return {key: _describe(key, runs[key], kin, signatures, folders, there, runs_dir, codec) for key in signatures}
 
 
 def _describe(
     key: str,
     run: RunConfig,
     kin: Kinship,
+    signatures: dict[str, str],
     folders: dict[str, str],
     there: dict[str, Path],
     runs_dir: Path,
@@ -98,7 +105,7 @@ def _describe(
     return PlannedRun(
         key=key,
         name=run.name,
-        signature=kin.signatures[key],
+        signature=signatures[key],
         folder=folder,
         begun=begun,
         done=(runs_dir / folder / "DONE").exists(),
@@ -106,12 +113,18 @@ def _describe(
         predecessor=predecessor,
         extends=None if apart or key not in kin.extends else folders[kin.extends[key]],
         starts=None if apart or key not in kin.starts else folders[kin.starts[key]],
-        start_digest=kin.digests.get(key),
+        start_digest=_find_start(key, kin, signatures),
     )
 
 
+def _find_start(key: str, kin: Kinship, signatures: dict[str, str]) -> str | None:
+    """Digest of what a run starts from, as its own signature holds it."""
+    former = signatures[key] != kin.signatures[key] and key in kin.starts
+    return kin.former[kin.starts[key]] if former else kin.digests.get(key)
+
+
 def _find_predecessor(run: RunConfig, there: dict[str, Path], codec: CodecSpec) -> str | None:
-    settings = project_train(run, codec)
+    settings = project_train(as_signed(run), codec)
     candidates = []
     for folder, path in there.items():
         if _split(folder)[0] == run.name and any(path.glob("checkpoints/step-*")):
@@ -122,11 +135,21 @@ def _find_predecessor(run: RunConfig, there: dict[str, Path], codec: CodecSpec) 
 
 
 def _settings(config: dict[str, Any]) -> TrainStageConfig | None:
-    """What a run was trained with; None for a record that is torn, or of keys that are no more."""
+    """What a run is, whichever way it was computed; None for a record that is torn, or of keys that are no more."""
     try:
-        return from_record(config)
+        found = from_record(config)
+        return replace(found, training=without_execution(found.training))
     except ValueError:
         return None
+
+
+def with_former_execution(config: TrainStageConfig, run_dir: Path) -> TrainStageConfig:
+    """A trained run's config, computed as its record says: another way makes nothing stale."""
+    try:
+        former = from_record(_read_config(run_dir))
+    except ValueError:
+        return config
+    return replace(config, training=replace(config.training, **pick_execution(former.training)))
 
 
 def _has_begun(folder: Path) -> bool:

@@ -26,7 +26,7 @@ from musicgen_core.config.root import (
 )
 from musicgen_core.data.plan import Plan, Where, read_plan
 from musicgen_core.flow.ancestors import relate, with_ancestors
-from musicgen_core.flow.lineage import PlannedRun, place_runs, say_policy
+from musicgen_core.flow.lineage import PlannedRun, place_runs, say_policy, with_former_execution
 from musicgen_core.flow.lists import write_list, write_stage
 from musicgen_core.stages.scan import digest_config
 from musicgen_core.stages.scan import run as scan
@@ -86,7 +86,9 @@ class Flow:
         }
         found |= {("manifest", corpus): project_manifest(self.root, corpus) for corpus in self.plan.corpora}
         for folder, run in self.runs.items():
-            found["train", folder] = project_train(run, self.codec)
+            config = project_train(run, self.codec)
+            done = self.planned[folder].done
+            found["train", folder] = with_former_execution(config, Path(self.runs_dir) / folder) if done else config
             found["generate", folder] = project_generate(self.root, run)
             found["evaluate", folder] = project_evaluate(run)
         return found

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from musicgen_core.config.data import CodecSpec
+from musicgen_core.config.execution import without_execution
 from musicgen_core.config.plain import to_plain
 from musicgen_core.config.root import (
     RootConfig,
@@ -20,12 +23,15 @@ SHOWN_DIGITS = 8
 """Of a signature, in a folder's name."""
 
 
-def sign(run: RunConfig, root: RootConfig, plan: Plan, codec: CodecSpec, start: str | None = None) -> str:
+def sign(
+    run: RunConfig, root: RootConfig, plan: Plan, codec: CodecSpec, start: str | None = None, former: bool = False
+) -> str:
     """Digest of a run's music, of the stages and their configs, and of its own config; not of its name.
 
-    `start` is the digest of the weights that it starts from: they count by content, not by where they lie.
+    `start` is the digest of the weights that it starts from: they count by content, not by where they lie. `former`:
+    with the keys of config/execution.py, as runs were signed before these could change.
     """
-    train = to_plain(project_train(run, codec))
+    train = to_plain(project_train(run if former else as_signed(run), codec))
     if init := run.training.init_from:
         train["training"]["init_from"] = [start, init.skip, init.mono_to_stereo]
     return digest_json(
@@ -38,3 +44,8 @@ def sign(run: RunConfig, root: RootConfig, plan: Plan, codec: CodecSpec, start: 
             "train": train,
         }
     )
+
+
+def as_signed(run: RunConfig) -> RunConfig:
+    """What the run is, whichever way it is computed."""
+    return replace(run, training=without_execution(run.training))

@@ -50,8 +50,8 @@ def run(
     submitit, Ctrl-C cancels the SLURM job (it saves first), and a later call finds a job that is still there.
     Raises ValueError when the run cannot start, NonFiniteError when a loss or gradient is not finite.
     """
+    from musicgen_core.train.job import TrainJob
     from musicgen_core.train.launch import launch
-    from musicgen_core.train.setup import TrainJob
 
     init, beside = config.training.init_from, run_dir.absolute().parent
     if init is not None and init.run is not None and not (init_from or continue_from or extend_from):

@@ -18,7 +18,7 @@ from musicgen_core.train.stop import EXIT_CODE
 from musicgen_core.util.log import say
 
 if TYPE_CHECKING:
-    from musicgen_core.train.setup import TrainJob
+    from musicgen_core.train.job import TrainJob
     from musicgen_core.train.watch import Watch
 
 RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")

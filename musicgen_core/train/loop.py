@@ -13,12 +13,13 @@ from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.batches import valid_batches
 from musicgen_core.train import fit
 from musicgen_core.train.early import has_converged
+from musicgen_core.train.job import TrainJob
 from musicgen_core.train.lock import run_lock
 from musicgen_core.train.optim import set_learning_rate
 from musicgen_core.train.origin import versions
 from musicgen_core.train.ranks import World, open_world
 from musicgen_core.train.schedule import learning_rate
-from musicgen_core.train.setup import Run, TrainJob, assemble
+from musicgen_core.train.setup import Run, assemble
 from musicgen_core.train.stall import limit_stalls
 from musicgen_core.train.step import NonFiniteError, StepResult, train_step, validate
 from musicgen_core.train.stop import Stopped, StopSignals

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch.distributed.tensor import DTensor
 
 from musicgen_core.config.batching import check_batch
 from musicgen_core.config.condition import reads_audio
-from musicgen_core.config.plain import fill_in
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.sampling import normalise_mix
 from musicgen_core.config.training import TrainingConfig
-from musicgen_core.config.upkeep import UpkeepConfig
 from musicgen_core.data.batches import TokenBatches, TokenDataset, count_segment_frames
 from musicgen_core.data.track_audio import TrackAudio
 from musicgen_core.data.tracks import TrackTable, open_tracks
@@ -30,57 +25,20 @@ from musicgen_core.train.ema import Ema
 from musicgen_core.train.extend import take_over
 from musicgen_core.train.fit import Fit
 from musicgen_core.train.freeze import freeze
-from musicgen_core.train.initial import describe_initial, load_initial
+from musicgen_core.train.initial import load_initial
+from musicgen_core.train.job import TrainJob
 from musicgen_core.train.meter import Meter
 from musicgen_core.train.metrics import History
 from musicgen_core.train.optim import build_optimizer, list_warnings
-from musicgen_core.train.origin import digest_code, versions
 from musicgen_core.train.pace import Pace
 from musicgen_core.train.parallel import distribute, is_sharded
 from musicgen_core.train.passes import Passes
 from musicgen_core.train.ranks import Refused, World
+from musicgen_core.train.record import write_record
 from musicgen_core.train.recordings import Recordings
 from musicgen_core.train.schedule import learning_rate
 from musicgen_core.train.step import NonFiniteError, Objective
-from musicgen_core.util.atomic import write_json
-from musicgen_core.util.digest import digest_file
 from musicgen_core.util.log import say
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """All that a process needs to take part in a run. Can be pickled; paths are absolute."""
-
-    config: TrainStageConfig
-    manifests: tuple[Path, ...]
-    """Corpus folders with train.jsonl and valid.jsonl."""
-
-    indexes: tuple[Path, ...]
-    """Token index of each corpus, in the same order."""
-
-    run_dir: Path
-    num_threads: int
-    """CPU threads of each process."""
-
-    continue_from: Path | None = None
-    """Folder of the run whose newest checkpoint this one starts from, at step 0."""
-
-    extend_from: Path | None = None
-    """Folder of the run that this one makes longer."""
-
-    init_from: Path | None = None
-    """Folder of the run that training.init_from names."""
-
-    init_digest: str = ""
-    """Digest of the weights that training.init_from names."""
-
-    stage_version: int = 1
-    """Version of the train stage; kept in config.json."""
-
-    audio: tuple[Path, ...] = ()
-    """Prepared tars CORPUS/BUCKET.tar, for a model that is conditioned on recordings."""
-
-    upkeep: UpkeepConfig = field(default_factory=UpkeepConfig)
 
 
 @dataclass
@@ -240,7 +198,7 @@ def _check(job: TrainJob, world: World, segment_frames: int) -> None:
             )
     for warning in list_warnings(t):
         say(f"train: warning: {warning}")
-    _write_config(job)
+    write_record(job, world.size)
 
 
 def _check_pattern(config: TrainStageConfig, segment_frames: int) -> None:
@@ -254,51 +212,6 @@ def _check_pattern(config: TrainStageConfig, segment_frames: int) -> None:
             f"too short for the pattern {model.pattern.kind}: codebooks {', '.join(map(str, untaught))} would "
             "never be predicted; raise training.segment_sec or lower model.pattern.delays"
         )
-
-
-def _write_config(job: TrainJob) -> None:
-    """Write config.json; refuse to resume checkpoints that another config or other data made."""
-    path = job.run_dir / "config.json"
-    names = [folder.name for folder in job.manifests]
-    digests = {
-        name: {
-            "train.jsonl": digest_file(folder / "train.jsonl"),
-            "valid.jsonl": digest_file(folder / "valid.jsonl"),
-            "index": digest_file(index),
-        }
-        for name, folder, index in zip(names, job.manifests, job.indexes, strict=True)
-    }
-    origin: dict[str, Any] = {
-        "continued_from": job.continue_from.name if job.continue_from else None,
-        "extended_from": job.extend_from.name if job.extend_from else None,
-        "stage_version": job.stage_version,
-    }
-    begun = path.exists() and any(job.run_dir.glob("checkpoints/step-*"))
-    if not begun:
-        parent = job.continue_from or job.extend_from
-        init = job.config.training.init_from
-        origin["init_from"] = describe_initial(init, job.init_from, job.init_digest, parent)
-    code = digest_code()
-    now = json.loads(json.dumps({**asdict(job.config), **origin, "digests": digests}))
-    if begun:
-        before = fill_in(TrainStageConfig, json.loads(path.read_text(encoding="utf-8")))
-        now["init_from"] = before.get("init_from")
-        if before.pop("versions") != versions() or before.pop("code", code) != code:
-            say("train: note: other code or package versions than when this run began; numbers may differ slightly")
-        if differences := [text for text in _differences(before, now) if not text.startswith("training.init_from.")]:
-            raise Refused(
-                f"{job.run_dir} holds checkpoints of another run: {'; '.join(differences[:5])}; "
-                "give the old values, or another run directory"
-            )
-    write_json(path, {**now, "versions": versions(), "code": code})
-
-
-def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted({*before, *now}):
-            yield from _differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
-    elif before != now:
-        yield f"{name} was {before}, is {now}"
 
 
 def _introduce(job: TrainJob, run: Run, tracks: TrackTable) -> None:

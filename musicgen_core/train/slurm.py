@@ -26,9 +26,9 @@ from musicgen_core.config.site import TRAINING
 from musicgen_core.config.training import LaunchConfig
 from musicgen_core.train.failures import note_failure
 from musicgen_core.train.follow import Follower, is_there
+from musicgen_core.train.job import TrainJob
 from musicgen_core.train.launch import is_done, run_rank
 from musicgen_core.train.lock import guard
-from musicgen_core.train.setup import TrainJob
 from musicgen_core.train.stop import EXIT_CODE, Stopped
 from musicgen_core.util.atomic import write_json
 from musicgen_core.util.log import say

@@ -21,8 +21,8 @@ from token_corpus import tiny_config, write_corpus
 from musicgen_core.config.upkeep import UpkeepConfig
 from musicgen_core.train.checkpoint import read_tensors
 from musicgen_core.train.hub import FROZEN_SEC
+from musicgen_core.train.job import TrainJob
 from musicgen_core.train.launch import run_rank
-from musicgen_core.train.setup import TrainJob
 
 LIMIT_SEC = 2.0
 ENDED_SEC = 10.0

@@ -10,8 +10,8 @@ from token_corpus import tiny_config, write_corpus
 from musicgen_core.config.start import InitFromConfig
 from musicgen_core.stages.train import run
 from musicgen_core.train.checkpoint import load_best_weights
+from musicgen_core.train.job import TrainJob
 from musicgen_core.train.launch import run_rank
-from musicgen_core.train.setup import TrainJob
 
 
 @pytest.mark.parametrize("sharding", ["full", "none"])

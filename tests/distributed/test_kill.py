@@ -19,8 +19,8 @@ from token_corpus import tiny_config, write_corpus
 
 from musicgen_core.stages.train import run
 from musicgen_core.train.checkpoint import read_tensors
+from musicgen_core.train.job import TrainJob
 from musicgen_core.train.launch import run_rank
-from musicgen_core.train.setup import TrainJob
 from musicgen_core.util.atomic import read_jsonl
 
 CONFIG = tiny_config(steps=100, checkpoint_every_steps=10, validate_every_steps=25)

@@ -12,8 +12,8 @@ from musicgen_core.config.optimization import DAdaptAdamConfig, LionConfig, Muon
 from musicgen_core.stages import STAGES
 from musicgen_core.stages.train import run
 from musicgen_core.train.checkpoint import load_best_weights
+from musicgen_core.train.job import TrainJob
 from musicgen_core.train.launch import run_rank
-from musicgen_core.train.setup import TrainJob
 from musicgen_core.util.atomic import read_jsonl
 
 OPTIONS: list[dict[str, Any]] = [

@@ -21,11 +21,11 @@ from musicgen_core.lm.model import build_model
 from musicgen_core.patterns.apply import interleave
 from musicgen_core.stages.train import run
 from musicgen_core.train.checkpoint import load_best_weights
+from musicgen_core.train.job import TrainJob
 from musicgen_core.train.launch import run_rank
 from musicgen_core.train.loss import Losses
 from musicgen_core.train.parallel import distribute
 from musicgen_core.train.ranks import open_world
-from musicgen_core.train.setup import TrainJob
 from musicgen_core.train.step import Objective, autocast
 from musicgen_core.util.atomic import read_jsonl
 

@@ -16,8 +16,8 @@ from musicgen_core.config.condition import (
 )
 from musicgen_core.config.extractor import MelExtractorConfig
 from musicgen_core.stages.train import run
+from musicgen_core.train.job import TrainJob
 from musicgen_core.train.launch import run_rank
-from musicgen_core.train.setup import TrainJob
 from musicgen_core.util.atomic import read_jsonl
 
 CHROMA = ChromaConditionConfig(kind="chroma", sample_rate_hz=16000, radix2_exp=11, num_frames=32, dropout=0.3)

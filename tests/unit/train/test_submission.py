@@ -10,7 +10,7 @@ from token_corpus import tiny_config
 
 from musicgen_core.config.training import LaunchConfig
 from musicgen_core.train import slurm
-from musicgen_core.train.setup import TrainJob
+from musicgen_core.train.job import TrainJob
 
 __all__ = ["play"]
 

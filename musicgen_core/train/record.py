@@ -1,0 +1,85 @@
+"""A run's own record: config.json says what it is, and attempts.jsonl how each start of it computes.
+
+A start whose config or data are not those of the run's checkpoints is refused; one that computes otherwise is said.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from musicgen_core.config.execution import EXECUTION, describe_changes, pick_execution
+from musicgen_core.config.plain import fill_in
+from musicgen_core.config.root import TrainStageConfig
+from musicgen_core.train.initial import describe_initial
+from musicgen_core.train.job import TrainJob
+from musicgen_core.train.origin import digest_code, versions
+from musicgen_core.train.ranks import Refused
+from musicgen_core.util.atomic import read_jsonl, write_json, write_jsonl
+from musicgen_core.util.digest import digest_file
+from musicgen_core.util.log import say
+
+ATTEMPTS = "attempts.jsonl"
+
+
+def write_record(job: TrainJob, num_processes: int) -> None:
+    """Write config.json and a line of attempts.jsonl, before any work is done. On the first process.
+
+    Raises Refused for a resume of checkpoints that another config or other data made, naming what differs.
+    """
+    path = job.run_dir / "config.json"
+    names = [folder.name for folder in job.manifests]
+    digests = {
+        name: {
+            "train.jsonl": digest_file(folder / "train.jsonl"),
+            "valid.jsonl": digest_file(folder / "valid.jsonl"),
+            "index": digest_file(index),
+        }
+        for name, folder, index in zip(names, job.manifests, job.indexes, strict=True)
+    }
+    origin: dict[str, Any] = {
+        "continued_from": job.continue_from.name if job.continue_from else None,
+        "extended_from": job.extend_from.name if job.extend_from else None,
+        "stage_version": job.stage_version,
+    }
+    begun = path.exists() and any(job.run_dir.glob("checkpoints/step-*"))
+    if not begun:
+        parent = job.continue_from or job.extend_from
+        init = job.config.training.init_from
+        origin["init_from"] = describe_initial(init, job.init_from, job.init_digest, parent)
+    code = digest_code()
+    now = json.loads(json.dumps({**asdict(job.config), **origin, "digests": digests}))
+    if begun:
+        before = fill_in(TrainStageConfig, json.loads(path.read_text(encoding="utf-8")))
+        now["init_from"] = before.get("init_from")
+        if before.pop("versions") != versions() or before.pop("code", code) != code:
+            say("train: note: other code or package versions than when this run began; numbers may differ slightly")
+        if refused := [text for text in _differences(before, now) if not text.startswith("training.init_from.")]:
+            raise Refused(
+                f"{job.run_dir} holds checkpoints of another run: {'; '.join(refused[:5])}; "
+                "give the old values, or another run directory"
+            )
+        if changes := describe_changes(before["training"], now["training"]):
+            say(f"train: resume: {changes}")
+    write_json(path, {**now, "versions": versions(), "code": code})
+    _note_attempt(job, num_processes)
+
+
+def _note_attempt(job: TrainJob, num_processes: int) -> None:
+    path = job.run_dir / ATTEMPTS
+    before = read_jsonl(path) if path.exists() else []
+    attempt = {"time_sec": round(time.time(), 3), "processes": num_processes, **pick_execution(job.config.training)}
+    write_jsonl(path, [*before, attempt])
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """What may not differ between two starts of a run."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            if name != "training" or key not in EXECUTION:
+                yield from _differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
+    elif before != now:
+        yield f"{name} was {before}, is {now}"
