@@ -20,6 +20,10 @@ BEAT_SEC = 0.5
 FROZEN_SEC = 5.0
 """A listener that was itself away for this long (a suspended job) gives everybody the time anew."""
 
+SET_UP_FACTOR, SET_UP_LEAST_SEC = 2.5, 120.0
+"""Before the first step a process gets so many times the limit, and at least so long: large checkpoints are read, and
+slow file systems searched. With the default limit it is less than what a collective waits (ranks.TIMEOUT)."""
+
 ACKNOWLEDGE_SEC = 3.0
 """What a process gets to answer in before the others go on without it."""
 
@@ -60,7 +64,7 @@ class Peer:
     rank: int
     heard: float
     beat: dict[str, Any] = field(default_factory=dict)
-    """Its last sign of life: count, step, phase, idle_sec, waiting."""
+    """Its last sign of life: count, step, phase, set_up, idle_sec, waiting."""
 
     left: bool = False
     acknowledged: bool = False
@@ -172,16 +176,18 @@ class Hub(threading.Thread):
     def _find_stalled(self, now: float) -> dict[str, Any] | None:
         """Everybody waits for the one that stalls: it has come least far, or is the one that waits for nobody."""
         there = [peer for peer in self._peers.values() if not peer.left]
-        training = [peer for peer in there if peer.beat.get("count")]
-        silent = [peer for peer in training if now - peer.heard > self._limit_sec]
-        if not silent and all(peer.beat["idle_sec"] <= self._limit_sec for peer in training):
+        known = [peer for peer in there if peer.beat]
+        set_up = any(not peer.beat or peer.beat.get("set_up") for peer in there)
+        limit_sec = limit(self._limit_sec, set_up)
+        silent = [peer for peer in known if now - peer.heard > limit_sec]
+        if not silent and all(peer.beat["idle_sec"] <= limit_sec for peer in known):
             return None
         behind = min(peer.beat.get("count", 0) for peer in there)
         suspects = silent or [peer for peer in there if peer.beat.get("count", 0) == behind]
         suspects = [peer for peer in suspects if not peer.beat.get("waiting")] or suspects
         names = ", ".join(str(peer.rank) for peer in suspects)
         what = "has given no sign of life" if silent else "has made no progress"
-        line = f"process {names} {what} for {self._limit_sec:g} s (upkeep.stall_limit_sec){_place(suspects[0])}"
+        line = f"process {names} {what} for {name_limit(self._limit_sec, set_up)}{_place(suspects[0])}"
         kind = "gone" if silent else "stalled"
         return {"kind": kind, "rank": suspects[0].rank, "ranks": [peer.rank for peer in suspects], "line": line}
 
@@ -214,4 +220,17 @@ class Hub(threading.Thread):
 def _place(peer: Peer) -> str:
     """Where it was when it was last heard of."""
     beat = peer.beat
+    if beat.get("set_up"):
+        return f"; it was at: {beat['phase']}"
     return f"; it had finished {beat['step']} steps and was at: {beat['phase']}" if beat.get("count") else ""
+
+
+def limit(limit_sec: float, set_up: bool) -> float:
+    """How long a process may make no progress, in seconds."""
+    return max(SET_UP_FACTOR * limit_sec, SET_UP_LEAST_SEC) if set_up else limit_sec
+
+
+def name_limit(limit_sec: float, set_up: bool) -> str:
+    """In words: how long, and which key says so."""
+    key = "upkeep.stall_limit_sec"
+    return f"{limit(limit_sec, set_up):g} s ({f'{SET_UP_FACTOR:g} x {key} in a set-up' if set_up else key})"

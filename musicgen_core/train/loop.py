@@ -115,6 +115,7 @@ def _watched(job: TrainJob, world: World) -> Iterator[None]:
         fit.start_again()
 
     world.watch.start_again = start_again
+    world.watch.prepare(f"taking the lock of {job.run_dir}")
     if world.size > 1:
         world.watch.connect(world.rank, job.upkeep.stall_limit_sec, world.on_first)
         yield

@@ -92,11 +92,14 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     Raises Refused or ValueError, each naming the figures and the remedy, when the run cannot start.
     """
     config, t = job.config, job.config.training
+    world.watch.prepare("checking the config and the data")
     segment_frames = count_segment_frames(t.segment_sec, config.codec)
     world.on_first(lambda: _check(job, world, segment_frames))
     fit = Fit(job.run_dir, t.batch_size // world.size, t.micro_batch_size)
     t = replace(t, micro_batch_size=world.on_first(lambda: fit.micro_batch_size))
+    world.watch.prepare(f"opening the tracks of {', '.join(str(index.parent) for index in job.indexes)}")
     tracks = open_tracks(job.manifests, job.indexes, "train", config.codec)
+    world.watch.prepare("building the model")
     model = build_model(config.model, config.conditioner, config.codec)
     initialize(model, config.seed)
     world.on_first(lambda: freeze(model, t.freeze))  # a pattern without a match is said once
@@ -105,19 +108,23 @@ def assemble(job: TrainJob, world: World) -> Iterator[Run]:
     distribute(objective, model.transformer.layers, world, t)
     optimizer = build_optimizer(model, t)
     ema = Ema(model, t.ema_decay)
+    world.watch.prepare(f"loading from {job.run_dir}")
     checkpoints = Checkpoints(job.run_dir, world, t.keep_last, job.upkeep.keep_every_steps)
     if (parent := job.extend_from) is not None:
         world.on_first(lambda: take_over(parent, job.run_dir, t))
     loaded = checkpoints.load_newest(model, optimizer, ema)
     step = loaded["step"] if loaded else 0
     if loaded is None and job.continue_from is not None:
+        world.watch.prepare(f"loading from {job.continue_from}")
         start = load_start(job.continue_from, world, model, optimizer, ema)
         if world.first:
             say(
                 f"train: continues: weights, optimizer state and average are those of {job.continue_from.name}, {start}"
             )
     elif loaded is None and t.init_from is not None:
+        world.watch.prepare(f"loading the weights of {job.init_from or t.init_from.path}")
         load_initial(config, job.init_from, world, model)
+    world.watch.prepare("opening the segments")
     dataset = TokenDataset(
         tracks,
         seed=config.seed,

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from musicgen_core.train.hub import BEAT_SEC, FROZEN_SEC
+from musicgen_core.train.hub import BEAT_SEC, FROZEN_SEC, limit, name_limit
 from musicgen_core.train.watch import OURS, Watch, end, format_stack
 
 BUSY_SHARE = 0.01
@@ -23,10 +23,11 @@ slow; one that hangs spends none, but for this watch and the reading ahead of a 
 
 @contextmanager
 def limit_stalls(watch: Watch, limit_sec: float, waits: Mapping[str, str], on_cpu: bool) -> Iterator[None]:
-    """Within the block, end this process once `watch` has had no mark for `limit_sec`, from the first mark on.
+    """Within the block, end this process once `watch` has had no mark for `limit_sec`; before the first step, for the
+    longer limit of hub.py.
 
     `waits` says for a phase what it waits for. A process that was suspended (SIGSTOP) gets the time anew. One that
-    computes on the CPU (`on_cpu`) may take any time for a step, as long as it does compute.
+    computes on the CPU (`on_cpu`), or in its set-up, may take any time for a step as long as it does compute.
     """
     over, main = threading.Event(), threading.get_ident()
 
@@ -40,13 +41,14 @@ def limit_stalls(watch: Watch, limit_sec: float, waits: Mapping[str, str], on_cp
             beat = watch.beat(now)
             if beat["count"] != count:
                 count, used_sec = beat["count"], _used_sec()
-            busy = on_cpu and _used_sec() - used_sec > BUSY_SHARE * beat["idle_sec"]
-            if count and beat["idle_sec"] > limit_sec and not busy:
-                place = f"{beat['phase']}, {waits.get(beat['phase'], 'computing')}"
+            set_up = beat["set_up"]
+            busy = (on_cpu or set_up) and _used_sec() - used_sec > BUSY_SHARE * beat["idle_sec"]
+            if beat["idle_sec"] > limit(limit_sec, set_up) and not busy:
+                done = "" if set_up else f"{beat['step']} steps were finished, and "
+                place = beat["phase"] if set_up else f"{beat['phase']}, {waits.get(beat['phase'], 'computing')}"
                 end(
-                    f"train: error: no progress for {limit_sec:g} s (upkeep.stall_limit_sec); {beat['step']} steps "
-                    f"were finished, and it was at: {place}. The last checkpoint stays: run the same command to "
-                    f"resume. Stacks:\n{_stacks(main)}"
+                    f"train: error: no progress for {name_limit(limit_sec, set_up)}; {done}it was at: {place}. The "
+                    f"last checkpoint stays: run the same command to resume. Stacks:\n{_stacks(main)}"
                 )
 
     thread = threading.Thread(target=follow, name="stall", daemon=True)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-from musicgen_core.train.hub import ACKNOWLEDGE_SEC, BEAT_SEC, FROZEN_SEC, Hub, Lines
+from musicgen_core.train.hub import ACKNOWLEDGE_SEC, BEAT_SEC, FROZEN_SEC, Hub, Lines, limit
 from musicgen_core.util.log import say
 
 WAIT_FOR_VERDICT_SEC = 5.0
@@ -35,7 +35,7 @@ class Watch:
         self.start_again: Callable[[int], None] = _cannot_start_again
         """What to do when a process is short of memory: start again with this micro-batch. Does not return."""
         self._count = self._step = 0
-        self._phase = "start"
+        self._phase, self._set_up = "set-up", True
         self._since = time.monotonic()
         self._main = threading.get_ident()
         self._lines: Lines | None = None
@@ -69,8 +69,13 @@ class Watch:
 
     def mark(self, phase: str, step: int | None = None) -> None:
         """The training thread has come this far, with `step` steps finished; every process makes the same marks."""
-        self._phase, self._since = phase, time.monotonic()
+        self._phase, self._since, self._set_up = phase, time.monotonic(), False
         self._step = self._step if step is None else step
+        self._count += 1
+
+    def prepare(self, what: str) -> None:
+        """The same before the first step: it begins with this part of the set-up."""
+        self._phase, self._since = f"set-up, {what}", time.monotonic()
         self._count += 1
 
     def touch(self) -> None:
@@ -84,6 +89,7 @@ class Watch:
             "count": self._count,
             "step": self._step,
             "phase": self._phase,
+            "set_up": self._set_up,
             "idle_sec": now - self._since,
             "waiting": is_in_collective(sys._current_frames().get(self._main)),
         }
@@ -140,8 +146,9 @@ class Watch:
                 return
             if not self._lines.open:
                 end(f"train: process {self.rank} ends: process 0 is gone")
-            if self._count and now - heard > self._limit_sec + ACKNOWLEDGE_SEC and not self._leaving:
-                end(f"train: process {self.rank} ends: process 0 has given no sign of life for {self._limit_sec:g} s")
+            limit_sec = limit(self._limit_sec, self._set_up)
+            if now - heard > limit_sec + ACKNOWLEDGE_SEC and not self._leaving:
+                end(f"train: process {self.rank} ends: process 0 has given no sign of life for {limit_sec:g} s")
 
     def _obey(self, verdict: dict[str, Any]) -> None:
         assert self._lines is not None

@@ -25,6 +25,7 @@ from musicgen_core.train.job import TrainJob
 from musicgen_core.train.launch import run_rank
 
 LIMIT_SEC = 2.0
+SET_UP_SEC = 10.0
 ENDED_SEC = 10.0
 
 
@@ -256,3 +257,38 @@ def test_a_stall_of_the_whole_job_is_none(corpus: tuple[Path, Path], tmp_path: P
     for process in processes:
         process.join(100)
     assert [process.exitcode for process in processes] == [0, 0]
+
+
+def hang_in_set_up(job: TrainJob, rank: str) -> None:
+    """Train; on this rank the tracks lie on a file system that stops answering."""
+    from musicgen_core.train import hub, setup
+
+    hub.SET_UP_LEAST_SEC = SET_UP_SEC
+    real, calls = setup.open_tracks, []
+
+    def open_tracks(*arguments: Any) -> Any:
+        calls.append(1)
+        if os.environ["RANK"] == rank and len(calls) == (3 if rank == "0" else 1):  # it has checked both splits before
+            sleep()
+        return real(*arguments)
+
+    setup.open_tracks = open_tracks
+    run_rank(job)
+
+
+@pytest.mark.parametrize(("size", "rank"), [(1, "0"), (2, "1")])
+def test_a_set_up_that_hangs_is_named_with_its_stack(
+    size: int, rank: str, corpus: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Alone, and with others."""
+    job = make_job(corpus, tmp_path / "run")
+    codes = run_ranks(size, hang_in_set_up, (job, rank), tmp_path / "log", limit_sec=60)
+    assert codes == [1] * size
+    said = [(tmp_path / f"log.{number}").read_text() for number in range(size)]
+    guilty = said.pop(int(rank))
+    assert f"no progress for {SET_UP_SEC:g} s (2.5 x upkeep.stall_limit_sec in a set-up); it was at: set-up" in guilty
+    assert f"opening the tracks of {corpus[1].parent}" in guilty
+    assert re.search(rf'  File "{__file__}", line \d+, in open_tracks\n', guilty)
+    if said:
+        assert f"ends: process {rank} has made no progress for {SET_UP_SEC:g} s" in said[0]
+        assert "Traceback" not in said[0]

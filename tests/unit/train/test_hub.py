@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from musicgen_core.train import hub as hub_module
 from musicgen_core.train.hub import Hub, Lines
 
 LIMIT_SEC = 1.0
@@ -27,8 +28,8 @@ def join(hub: Hub, rank: int, token: str = "secret") -> Lines:
     return lines
 
 
-def beat(lines: Lines, count: int, idle_sec: float = 0.0, waiting: bool = False) -> None:
-    values = {"count": count, "step": 4, "phase": "data", "idle_sec": idle_sec, "waiting": waiting}
+def beat(lines: Lines, count: int, idle_sec: float = 0.0, waiting: bool = False, set_up: bool = False) -> None:
+    values = {"set_up": set_up, "count": count, "step": 4, "phase": "data", "idle_sec": idle_sec, "waiting": waiting}
     lines.send({"kind": "beat", **values})
 
 
@@ -76,6 +77,20 @@ def test_who_stalls(hub: Hub, first: dict[str, Any], second: dict[str, Any], gui
     beat(zero, idle_sec=LIMIT_SEC + 1, **first)
     verdict = hear(one)
     assert (verdict["kind"], verdict["ranks"]) == ("stalled", guilty)
+    for lines in (zero, one):
+        lines.connection.close()
+
+
+def test_a_set_up_gets_more_time_and_the_one_behind_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "SET_UP_LEAST_SEC", 3 * LIMIT_SEC)
+    zero, one = join(hub, 0), join(hub, 1)
+    beat(one, 3, set_up=True)
+    beat(zero, 7, waiting=True, idle_sec=2 * LIMIT_SEC)  # it waits at its first step: not for too long yet
+    time.sleep(0.5)
+    beat(zero, 7, waiting=True, idle_sec=4 * LIMIT_SEC)
+    verdict = hear(one)
+    assert (verdict["kind"], verdict["ranks"]) == ("stalled", [1])
+    assert "no progress for 3 s (2.5 x upkeep.stall_limit_sec in a set-up); it was at: data" in verdict["line"]
     for lines in (zero, one):
         lines.connection.close()
 

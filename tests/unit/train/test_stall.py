@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from musicgen_core.train import stall
+from musicgen_core.train import hub, stall
 from musicgen_core.train.stall import limit_stalls
 from musicgen_core.train.watch import Watch
 
@@ -52,6 +52,20 @@ def test_one_that_computes_for_long_is_slow_and_not_stalled_on_a_cpu(monkeypatch
 
     assert said_during(compute, monkeypatch) == []
     assert "4 steps were finished" in said_during(compute, monkeypatch, on_cpu=False)[0], "a GPU that hangs is polled"
+
+
+def test_a_set_up_that_hangs_is_stalled_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "SET_UP_LEAST_SEC", 2 * LIMIT_SEC)
+
+    def hang(watch: Watch, said: list[str]) -> None:
+        watch.prepare("opening the tracks of here")
+        wait(lambda: bool(said) or watch.beat(time.monotonic())["idle_sec"] > 1.5 * LIMIT_SEC)
+        assert not said
+        wait(lambda: bool(said))
+
+    line = said_during(hang, monkeypatch)[0]
+    assert "no progress for 2.5 s (2.5 x upkeep.stall_limit_sec in a set-up); it was at: set-up, opening the" in line
+    assert "steps were finished" not in line
 
 
 def test_one_that_goes_on_or_waits_for_the_disk_or_has_not_begun_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
