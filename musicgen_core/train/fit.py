@@ -12,6 +12,9 @@ import json
 import multiprocessing
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +24,8 @@ from musicgen_core.util.log import say
 
 if TYPE_CHECKING:
     import torch
+
+    from musicgen_core.train.watch import Watch
 
 FILE = "micro_batch.json"
 FIRST_STEPS = 3
@@ -86,6 +91,24 @@ class Fit:
 
     def _divisor(self, most: int) -> int:
         return max(size for size in range(1, max(1, most) + 1) if self.local_batch_size % size == 0)
+
+
+@contextmanager
+def name_shortage(watch: Watch) -> Iterator[None]:
+    """Within the block, make of an error that no step has caught one line: memory ran out in the set-up, a validation
+    or a save. Raises NoMemoryError."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        beat = watch.beat(time.monotonic())
+        reason = str(error).strip().splitlines()[0]
+        raise NoMemoryError(
+            f"out of memory at: {beat['phase']}, after {beat['step']} steps ({reason}); set training.micro_batch_size "
+            "(a validation takes as many segments at a time), training.sharding full over more GPUs, or a smaller "
+            "model.size. The last checkpoint stays: the same command resumes"
+        ) from None
 
 
 def remember(run_dir: Path, micro_batch_size: int, batch_size: int) -> None:

@@ -39,6 +39,7 @@ def train(job: TrainJob, watch: Watch | None = None) -> None:
         StopSignals() as signals,
         open_world(config.training.device, job.num_threads, watch) as world,
         _watched(job, world),
+        fit.name_shortage(world.watch),
         run_lock(job.run_dir, world),
         assemble(job, world) as run,
     ):

@@ -15,11 +15,11 @@ from musicgen_core.config.execution import EXECUTION, describe_changes, pick_exe
 from musicgen_core.config.plain import fill_in
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.train.initial import describe_initial
+from musicgen_core.train.inputs import digest_corpora, digest_others
 from musicgen_core.train.job import TrainJob
 from musicgen_core.train.origin import digest_code, versions
 from musicgen_core.train.ranks import Refused
 from musicgen_core.util.atomic import read_jsonl, write_json, write_jsonl
-from musicgen_core.util.digest import digest_file
 from musicgen_core.util.log import say
 
 ATTEMPTS = "attempts.jsonl"
@@ -31,15 +31,6 @@ def write_record(job: TrainJob, num_processes: int) -> None:
     Raises Refused for a resume of checkpoints that another config or other data made, naming what differs.
     """
     path = job.run_dir / "config.json"
-    names = [folder.name for folder in job.manifests]
-    digests = {
-        name: {
-            "train.jsonl": digest_file(folder / "train.jsonl"),
-            "valid.jsonl": digest_file(folder / "valid.jsonl"),
-            "index": digest_file(index),
-        }
-        for name, folder, index in zip(names, job.manifests, job.indexes, strict=True)
-    }
     origin: dict[str, Any] = {
         "continued_from": job.continue_from.name if job.continue_from else None,
         "extended_from": job.extend_from.name if job.extend_from else None,
@@ -51,10 +42,13 @@ def write_record(job: TrainJob, num_processes: int) -> None:
         init = job.config.training.init_from
         origin["init_from"] = describe_initial(init, job.init_from, job.init_digest, parent)
     code = digest_code()
-    now = json.loads(json.dumps({**asdict(job.config), **origin, "digests": digests}))
+    now = json.loads(json.dumps({**asdict(job.config), **origin, "digests": digest_corpora(job), **digest_others(job)}))
     if begun:
         before = fill_in(TrainStageConfig, json.loads(path.read_text(encoding="utf-8")))
         now["init_from"] = before.get("init_from")
+        for name in ("audio", "models"):  # runs have recorded these since 2026-11-21
+            if name in now and name not in before:
+                before[name] = now[name]
         if before.pop("versions") != versions() or before.pop("code", code) != code:
             say("train: note: other code or package versions than when this run began; numbers may differ slightly")
         if refused := [text for text in _differences(before, now) if not text.startswith("training.init_from.")]:

@@ -20,7 +20,7 @@ from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import build_model
 from musicgen_core.patterns.apply import interleave
 from musicgen_core.stages.train import run
-from musicgen_core.train.checkpoint import load_best_weights
+from musicgen_core.train.checkpoint import load_best_weights, read_tensors
 from musicgen_core.train.job import TrainJob
 from musicgen_core.train.launch import run_rank
 from musicgen_core.train.loss import Losses
@@ -53,6 +53,12 @@ def assert_same_run(run_dir: Path, alone: Path) -> None:
     for a, b in zip(lines, expected, strict=True):
         assert a.get("samples") == b.get("samples")
         assert a["loss_per_codebook"] == pytest.approx(b["loss_per_codebook"], abs=1e-5)
+        # AdamW forgives a gradient of another scale; its norm, and the squares that it remembers, do not
+        assert a.get("grad_norm", 0.0) == pytest.approx(b.get("grad_norm", 0.0), rel=1e-3)
+    state, expected_state = (read_tensors(max((one / "checkpoints").glob("step-*"))) for one in (run_dir, alone))
+    assert state.keys() == expected_state.keys()
+    for name in (name for name in state if name.endswith(".exp_avg_sq")):
+        torch.testing.assert_close(state[name], expected_state[name], atol=1e-7, rtol=1e-2, msg=name)
     weights, expected_weights = load_best_weights(run_dir)[0], load_best_weights(alone)[0]
     for name, weight in expected_weights.items():
         torch.testing.assert_close(weights[name], weight, atol=1e-4, rtol=0)
@@ -213,6 +219,28 @@ def break_step(job: TrainJob, spoil: Callable[[torch.Tensor], torch.Tensor]) -> 
 
     step.sum_losses = spoilt
     run_rank(job)
+
+
+def scale_gradients(job: TrainJob, factor: float) -> None:
+    """Train with all gradients of another size, which the clipping and AdamW hide from the losses."""
+    from musicgen_core.train import step
+
+    real = step.sum_losses
+
+    def scaled(*arguments: Any) -> Losses:
+        losses = real(*arguments)
+        return losses._replace(total=losses.total * factor)
+
+    step.sum_losses = scaled
+    run_rank(job)
+
+
+def test_gradients_of_another_size_are_seen(corpus: tuple[Path, Path], alone: Path, tmp_path: Path) -> None:
+    """Of `assert_same_run`: a sum where a mean belongs, or the reverse, does not pass it."""
+    job = make_job(corpus, tmp_path / "run")
+    assert run_ranks(2, scale_gradients, (job, 0.5), tmp_path / "log") == [0, 0]
+    with pytest.raises(AssertionError):
+        assert_same_run(job.run_dir, alone)
 
 
 def fail(sums: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from token_corpus import tiny_config
 
-from musicgen_core.train import loop
+from musicgen_core.train import loop, setup
 from musicgen_core.train.checkpoint import load_best_weights
+from musicgen_core.train.fit import NoMemoryError
 from musicgen_core.train.step import NonFiniteError
 
 Train = Callable[..., list[dict[str, Any]]]
@@ -80,3 +82,18 @@ def test_a_finished_run_without_its_history_still_finishes(tmp_path: Path, train
         (tmp_path / "run" / name).unlink()
     train(tmp_path / "run", CONFIG)
     assert json.loads((tmp_path / "run/DONE").read_text())["train_loss"] is None
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "phase"),
+    [(loop, "validate", "gradients|update|validation"), (setup, "build_model", "set-up, building the model")],
+)
+def test_memory_that_runs_out_beside_a_step_is_one_line(
+    where: Any, name: str, phase: str, tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*arguments: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(where, name, short)
+    with pytest.raises(NoMemoryError, match=rf"out of memory at: ({phase}), after \d+ steps \(CUDA .*GiB\); set"):
+        train(tmp_path / "run", CONFIG)

@@ -1,6 +1,7 @@
 """Training on melodies: each sample hears the audio of exactly its own segment, and nothing but its number decides."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +236,29 @@ def test_clap_learns_its_codebooks_and_resumes(corpus: Corpus, tmp_path: Path) -
     assert train("cut") == whole
     for one, other in zip(train("small", micro_batch_size=1), whole, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers' modules
+def test_other_audio_or_another_frozen_model_is_refused_at_a_resume(tmp_path: Path) -> None:
+    folder, index = write_corpus(tmp_path, num_frames=80)
+    audio = write_audio(tmp_path, folder)
+    clap = write_clap(tmp_path / "clap")
+    heard = {"self_wav": CHROMA, "mood": ClapConditionConfig(kind="clap", path=str(clap), num_entries=16)}
+    config = tiny_config({"conditions": heard}, steps=1)
+    where = (folder, index, audio)
+    start(where, tmp_path / "run", config)
+    record = json.loads((tmp_path / "run/config.json").read_text())
+    assert record["audio"].keys() == {audio.parent.name}
+    assert record["models"].keys() == {"model.conditions.mood"}
+    (tmp_path / "run/DONE").unlink()
+    weights = next(clap.glob("*.safetensors"))
+    for path, key in ((audio, f"audio.{audio.parent.name}"), (weights, "models.model.conditions.mood")):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(
+            Refused, match=rf"holds checkpoints of another run: {re.escape(key)} was \w{{32}}, is \w{{32}};"
+        ):
+            start(where, tmp_path / "run", config)
+        path.write_bytes(whole)
+    start(where, tmp_path / "run", config)
+    assert (tmp_path / "run/DONE").exists()
