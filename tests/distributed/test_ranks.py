@@ -152,9 +152,11 @@ def test_another_pattern_over_padded_segments(tmp_path: Path) -> None:
     assert_same_run(job.run_dir, tmp_path / "one")
 
 
-def test_bf16_shards_stay_near_one_process(corpus: tuple[Path, Path], tmp_path: Path) -> None:
-    config = tiny_config(precision="bf16", steps=5, activation_checkpointing=True)
-    assert run_ranks(2, run_rank, (make_job(corpus, tmp_path / "two", config),), tmp_path / "log") == [0, 0]
+@pytest.mark.parametrize(("sharding", "size"), [("full", 2), ("none", 2), ("hybrid", 4)])
+def test_bf16_stays_near_one_process(sharding: str, size: int, corpus: tuple[Path, Path], tmp_path: Path) -> None:
+    config = tiny_config(precision="bf16", steps=5, activation_checkpointing=True, sharding=sharding)
+    job = make_job(corpus, tmp_path / "two", config)
+    assert run_ranks(size, run_rank, (job,), tmp_path / "log", 2) == [0] * size, (tmp_path / "log.0").read_text()
     run(config, manifests=[corpus[0]], indexes=[corpus[1]], run_dir=tmp_path / "one")
     for a, b in zip(*(read_jsonl(tmp_path / n / "history.jsonl") for n in ("one", "two")), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], abs=2e-2)
