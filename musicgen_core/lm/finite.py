@@ -5,6 +5,8 @@ Legend: B batch, K codebooks, C cardinality.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -26,16 +28,15 @@ class FiniteLogits:
 
         A maximum is NaN where one of its logits is; minus infinity beside finite logits is allowed.
         """
-        self._waiting.append((step, logits_BKC.amax(dim=-1).isfinite().all()))
+        self._waiting.append((step, logits_BKC.amax()))
         if logits_BKC.device.type == "cpu" or len(self._waiting) >= EVERY_STEPS:
             self.settle()
 
     def settle(self) -> None:
         """Judge all steps that were watched."""
-        if not self._waiting:
-            return
-        finite = torch.stack([flag for _, flag in self._waiting]).tolist()
-        bad = [step for (step, _), ok in zip(self._waiting, finite, strict=True) if not ok]
+        steps, largest = zip(*self._waiting, strict=True) if self._waiting else ((), ())
+        values = torch.stack(largest).tolist() if len(largest) > 1 else [one.item() for one in largest]
+        bad = [step for step, value in zip(steps, values, strict=True) if not math.isfinite(value)]
         self._waiting.clear()
         if not bad:
             return
