@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::decode::Audio;
+use crate::decode::{Audio, Interrupt};
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::memory::used;
@@ -23,6 +23,8 @@ use crate::stream::{MAX_CHANNELS, MAX_SAMPLE_RATE_HZ, Source, Stream};
 const HEADER_BYTES: usize = 4096;
 /// What is read at once: it and its samples stay in a core's cache until they are mixed.
 const BLOCK_BYTES: usize = 1 << 15;
+/// Between two looks at whether the caller was interrupted: a millisecond, unless the disk is slow.
+const ASK_EVERY_BLOCKS: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sample {
@@ -79,8 +81,19 @@ struct Layout {
 /// 64 bytes or so each, and the path. None for a file that this reader leaves to others.
 static LAYOUTS: SeekCache<Option<Layout>> = SeekCache::new(16 << 20);
 
+/// See `SeekCache::prepare`.
+pub fn prepare() {
+    LAYOUTS.prepare();
+}
+
 /// None for a file that this reader leaves to others. `may_mix`: integers of several channels come as their mean.
-pub fn read(path: &Path, identity: &FileIdentity, wanted: Wanted<'_>, may_mix: bool) -> Result<Option<Audio>> {
+pub fn read(
+    path: &Path,
+    identity: &FileIdentity,
+    wanted: Wanted<'_>,
+    may_mix: bool,
+    interrupt: Interrupt<'_>,
+) -> Result<Option<Audio>> {
     let failed = |e| Error::io(path, e);
     let layout = match LAYOUTS.get(identity) {
         Some(layout) => *layout,
@@ -101,45 +114,61 @@ pub fn read(path: &Path, identity: &FileIdentity, wanted: Wanted<'_>, may_mix: b
     }
     let integer = !matches!(layout.sample, Sample::F32Le | Sample::F64Le);
     let mixed = may_mix && integer;
-    let samples = layout.read(&file, path, start, len, mixed)?;
+    let samples = layout.read(&file, path, start..start + len as u64, mixed, interrupt)?;
     let num_channels = if mixed { 1 } else { layout.num_channels };
     Ok(Some(Audio { samples, num_channels, sample_rate_hz: layout.sample_rate_hz, integer }))
 }
 
 impl Layout {
-    /// Samples `start .. start + len`, [num_channels, len], or their mean, [len].
-    fn read(&self, file: &File, path: &Path, start: u64, len: usize, mixed: bool) -> Result<Vec<f32>> {
+    /// Samples of a range, [num_channels, len], or their mean, [len].
+    fn read(
+        &self,
+        file: &File,
+        path: &Path,
+        range: Range<u64>,
+        mixed: bool,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Vec<f32>> {
         let (name, num_channels) = (path.display().to_string(), self.num_channels);
+        let len = (range.end - range.start) as usize;
+        let read_at = |bytes: &mut [u8], at: u64| file.read_exact_at(bytes, at).map_err(|e| Error::io(path, e));
         if mixed {
             let mut mono = used(&name, len)?;
             let mut planar = Vec::new();
-            self.read_blocks(file, start..start + len as u64, |at, bytes| {
+            self.read_blocks(read_at, range, interrupt, |at, bytes| {
                 let frames = bytes.len() / self.frame_bytes();
                 planar.resize(num_channels * frames, 0.0);
                 convert(self.sample, bytes, &mut planar.chunks_exact_mut(frames).collect::<Vec<_>>());
                 kernels::mix_in_place(&mut planar, num_channels);
                 mono[at..at + frames].copy_from_slice(&planar[..frames]);
-            })
-            .map_err(|e| Error::io(path, e))?;
+            })?;
             return Ok(mono);
         }
         let mut samples = used(&name, num_channels * len)?;
-        self.read_blocks(file, start..start + len as u64, |at, bytes| {
+        self.read_blocks(read_at, range, interrupt, |at, bytes| {
             let rows = samples.chunks_exact_mut(len).map(|row| &mut row[at..at + bytes.len() / self.frame_bytes()]);
             convert(self.sample, bytes, &mut rows.collect::<Vec<_>>());
-        })
-        .map_err(|e| Error::io(path, e))?;
+        })?;
         Ok(samples)
     }
 
     /// Whole frames of a range, block by block, with the number of the block's first one in the range.
-    fn read_blocks(&self, file: &File, range: Range<u64>, mut take: impl FnMut(usize, &[u8])) -> io::Result<()> {
+    fn read_blocks(
+        &self,
+        read_at: impl Fn(&mut [u8], u64) -> Result<()>,
+        range: Range<u64>,
+        interrupt: Interrupt<'_>,
+        mut take: impl FnMut(usize, &[u8]),
+    ) -> Result<()> {
         let len = (range.end - range.start) as usize;
         let most = (BLOCK_BYTES / self.frame_bytes()).clamp(1, len.max(1));
         let mut block = vec![0u8; most * self.frame_bytes()];
         for at in (0..len).step_by(most) {
+            if (at / most).is_multiple_of(ASK_EVERY_BLOCKS) {
+                interrupt()?;
+            }
             let bytes = &mut block[..most.min(len - at) * self.frame_bytes()];
-            file.read_exact_at(bytes, self.data_at + (range.start + at as u64) * self.frame_bytes() as u64)?;
+            read_at(bytes, self.data_at + (range.start + at as u64) * self.frame_bytes() as u64)?;
             take(at, bytes);
         }
         Ok(())
