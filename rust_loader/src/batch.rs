@@ -147,7 +147,7 @@ impl TokenSampler {
         }
         let mut drawn = Segments::default();
         for offset in 0..count as u64 {
-            if offset % ASK_EVERY_SEGMENTS == 0 {
+            if offset.is_multiple_of(ASK_EVERY_SEGMENTS) {
                 interrupt()?;
             }
             let pick = self.sampler.pick(first.wrapping_add(offset));
@@ -169,7 +169,7 @@ impl TokenSampler {
     pub fn check(&self, interrupt: Interrupt<'_>) -> Result<()> {
         for (list, tracks) in self.sampler.lists().iter().enumerate() {
             for track in 0..tracks.num_tracks() {
-                if track as u64 % ASK_EVERY_SEGMENTS == 0 {
+                if (track as u64).is_multiple_of(ASK_EVERY_SEGMENTS) {
                     interrupt()?;
                 }
                 self.row(list, track)?;
