@@ -19,7 +19,7 @@ class Stage(NamedTuple):
 
 
 STAGES: dict[str, Stage] = {
-    "scan": Stage(3, "take stock of the corpora: every file is used, or rejected with a reason"),
+    "scan": Stage(4, "take stock of the corpora: every file is used, or rejected with a reason"),
     "resample": Stage(
         3, "decode one bucket to FLAC at the codec's rate, in a WebDataset tar", ("out_tar", "out_jsonl")
     ),
