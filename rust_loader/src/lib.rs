@@ -47,6 +47,7 @@ pub mod opus_packet;
 pub mod opus_segment;
 pub mod packets;
 pub mod pattern;
+mod pcm_samples;
 pub mod pcm_segment;
 pub mod planes;
 #[cfg(feature = "python")]
