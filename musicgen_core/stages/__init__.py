@@ -19,9 +19,9 @@ class Stage(NamedTuple):
 
 
 STAGES: dict[str, Stage] = {
-    "scan": Stage(3, "take stock of the corpora: every file is used, or rejected with a reason"),
+    "scan": Stage(4, "take stock of the corpora: every file is used, or rejected with a reason"),
     "resample": Stage(
-        2, "decode one bucket to FLAC at the codec's rate, in a WebDataset tar", ("out_tar", "out_jsonl")
+        3, "decode one bucket to FLAC at the codec's rate, in a WebDataset tar", ("out_tar", "out_jsonl")
     ),
     "manifest": Stage(2, "write train, valid, evaluate and generate JSONL of one corpus", ("out",)),
     "tokenize": Stage(1, "encode one bucket into codes, in a WebDataset tar", ("out",)),

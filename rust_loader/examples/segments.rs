@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for round in 0..count {
         let start = (17 + 41 * round % 120) * RATE_HZ;
         let segment = read_segment(Source::File(Path::new(&path)), start, stride as u64, &form, &|| Ok(()))?;
-        segment.write(&mut out, stride);
+        segment.write(&mut out, stride, &|| Ok(()))?;
     }
     println!("{count} segments, the last of energy {:.3}", out.iter().map(|x| x * x).sum::<f32>());
     Ok(())

@@ -43,7 +43,7 @@ pub fn read_segment(
 ) -> Result<Segment> {
     let plan = |rate_hz: u32| -> Result<(Resampler, Range<u64>)> {
         let resampler = Resampler::new(form.preset, rate_hz, form.sample_rate_hz)?;
-        let inputs = resampler.inputs(start, count).unwrap_or(0..0);
+        let inputs = resampler.inputs(start, count);
         Ok((resampler, inputs))
     };
     let ask = |rate_hz| plan(rate_hz).map(|(_, inputs)| (inputs.start, inputs.end - inputs.start));
@@ -77,20 +77,24 @@ impl Segment {
     }
 
     /// Fills the beginnings of `num_channels` rows of `out`, each `stride` long, and the rest with 0.
-    pub fn write(&self, out: &mut [f32], stride: usize) {
+    pub fn write(&self, out: &mut [f32], stride: usize, interrupt: Interrupt<'_>) -> Result<()> {
         assert!(out.len() == self.num_channels * stride && self.num_samples <= stride);
         if stride == 0 {
-            return;
+            return Ok(());
         }
         for channel in 0..self.num_channels {
             let (before, row) = out[..(channel + 1) * stride].split_at_mut(channel * stride);
             match self.rows.chunks_exact(self.num_inputs.max(1)).take(self.num_rows).nth(channel) {
-                Some(x) => self.resampler.apply(x, self.origin, self.start, &mut row[..self.num_samples]),
+                Some(x) => {
+                    let row = &mut row[..self.num_samples];
+                    self.resampler.apply(x, self.origin, self.start, row, interrupt)?;
+                }
                 None if channel > 0 => row.copy_from_slice(&before[..stride]), // mono, repeated
                 None => {}
             }
             row[self.num_samples..].fill(0.0);
         }
+        Ok(())
     }
 }
 

@@ -2,12 +2,24 @@
 //! integers, straight into the caller's buffer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 
+use crate::decode::Interrupt;
 use crate::draw::Sampler;
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::sampler::below;
 use crate::shard_read::TokenShards;
+use crate::watch::wait;
+
+/// Between two looks at whether the caller was interrupted: a millisecond or so.
+const ASK_EVERY_SEGMENTS: u64 = 4096;
+/// The same where a segment's codes are copied, some kilobytes each.
+const ASK_EVERY_CUTS: usize = 64;
+const MAX_CODEBOOKS: usize = 1024;
+/// Most segments of one draw, whose numbers take 15 GB.
+const MAX_DRAWN: usize = 1 << 28;
 
 /// Integers that codes can be written as.
 pub trait Code: Copy + Send + Sync {
@@ -48,13 +60,15 @@ struct Run {
 
 impl Layout {
     /// No pattern: step t holds frame t of every codebook.
-    pub fn plain(num_codebooks: usize, num_frames: usize) -> Self {
+    pub fn plain(num_codebooks: usize, num_frames: usize) -> Result<Self> {
+        check_sizes(num_codebooks, num_frames)?;
         let runs_of_codebook = (0..num_codebooks).map(|_| vec![Run { step: 0, frame: 0, len: num_frames }]).collect();
-        Self { num_steps: num_frames, num_frames, runs_of_codebook }
+        Ok(Self { num_steps: num_frames, num_frames, runs_of_codebook })
     }
 
     /// `frames` [K, S]: the frame that each step holds, -1 for none.
     pub fn from_table(frames: &[i64], num_codebooks: usize, num_frames: usize) -> Result<Self> {
+        check_sizes(num_codebooks, num_frames)?;
         if let Some(frame) = frames.iter().find(|frame| !(-1..num_frames as i64).contains(*frame)) {
             return Err(Error::value(format!("the pattern holds frame {frame} of segments of {num_frames} frames")));
         }
@@ -76,6 +90,17 @@ impl Layout {
     pub fn num_codebooks(&self) -> usize {
         self.runs_of_codebook.len()
     }
+}
+
+/// Tracks have fewer than 2^32 frames.
+fn check_sizes(num_codebooks: usize, num_frames: usize) -> Result<()> {
+    if !(1..=MAX_CODEBOOKS).contains(&num_codebooks) {
+        return Err(Error::value(format!("num_codebooks is {num_codebooks}; it must be in 1..={MAX_CODEBOOKS}")));
+    }
+    if u32::try_from(num_frames).is_err() {
+        return Err(Error::value(format!("segment_frames is {num_frames}; it must be in 0..={}", u32::MAX)));
+    }
+    Ok(())
 }
 
 /// Segments, one number per sample in each column.
@@ -116,9 +141,15 @@ impl TokenSampler {
     }
 
     /// Segments of samples `first ..`, `count` of them. The start is uniform in [0, max(0, frames - needed)].
-    pub fn draw(&self, first: u64, count: usize) -> Result<Segments> {
+    pub fn draw(&self, first: u64, count: usize, interrupt: Interrupt<'_>) -> Result<Segments> {
+        if count > MAX_DRAWN {
+            return Err(Error::value(format!("a draw of {count} samples; at most {MAX_DRAWN} are drawn at once")));
+        }
         let mut drawn = Segments::default();
         for offset in 0..count as u64 {
+            if offset.is_multiple_of(ASK_EVERY_SEGMENTS) {
+                interrupt()?;
+            }
             let pick = self.sampler.pick(first.wrapping_add(offset));
             let row = self.row(pick.list, pick.track)?;
             let frames = u64::from(self.shards[pick.list].record(row).num_frames);
@@ -135,10 +166,10 @@ impl TokenSampler {
     }
 
     /// Finds every track of every list in its token index.
-    pub fn check(&self, interrupt: crate::decode::Interrupt<'_>) -> Result<()> {
+    pub fn check(&self, interrupt: Interrupt<'_>) -> Result<()> {
         for (list, tracks) in self.sampler.lists().iter().enumerate() {
             for track in 0..tracks.num_tracks() {
-                if track % 4096 == 0 {
+                if (track as u64).is_multiple_of(ASK_EVERY_SEGMENTS) {
                     interrupt()?;
                 }
                 self.row(list, track)?;
@@ -169,6 +200,7 @@ impl TokenSampler {
 /// Cuts segments into `out` [B, K, S], `special` where there is no code; `mask` [B, K, S], empty if not wanted, is 1 where there is.
 ///
 /// `rows` and `starts` are those of a draw, `shards[lists[b]]` holds segment b.
+#[expect(clippy::too_many_arguments, reason = "the caller's buffers, which numpy holds one by one")]
 pub fn cut<T: Code>(
     shards: &[Arc<TokenShards>],
     segments: [&[i64]; 3],
@@ -177,6 +209,7 @@ pub fn cut<T: Code>(
     out: &mut [T],
     mask: &mut [u8],
     num_threads: usize,
+    interrupt: Interrupt<'_>,
 ) -> Result<()> {
     let [lists, rows, starts] = segments;
     let unfit = |what: &str, token: i64| {
@@ -197,10 +230,13 @@ pub fn cut<T: Code>(
     if width == 0 || rows.is_empty() {
         return Ok(());
     }
-    let cut_some = |first: usize, out: &mut [T], mut mask: &mut [u8]| -> Result<()> {
+    let cut_some = |first: usize, out: &mut [T], mut mask: &mut [u8], asked: Interrupt<'_>| -> Result<()> {
         for (offset, out) in out.chunks_exact_mut(width).enumerate() {
             let masked;
             (masked, mask) = mask.split_at_mut(width.min(mask.len()));
+            if offset.is_multiple_of(ASK_EVERY_CUTS) {
+                asked()?;
+            }
             let at = first + offset;
             let shard = usize::try_from(lists[at]).ok().and_then(|list| shards.get(list));
             let shard = shard.ok_or_else(|| Error::value(format!("list {} of {}", lists[at], shards.len())))?;
@@ -210,19 +246,27 @@ pub fn cut<T: Code>(
     };
     let share = rows.len().div_ceil(num_threads.max(1));
     if share == rows.len() {
-        return cut_some(0, out, mask);
+        return cut_some(0, out, mask, interrupt);
     }
+    let stop = AtomicBool::new(false);
+    let asked = || if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
     // Threads live for one call: nothing is left behind for a fork to break.
     std::thread::scope(|scope| {
         let mut mask = mask;
-        let mut workers = Vec::new();
+        let (mut workers, (ended, end)) = (Vec::new(), channel::<()>());
         for (number, out) in out.chunks_mut(share * width).enumerate() {
             let masked;
             (masked, mask) = mask.split_at_mut(out.len().min(mask.len()));
-            let cut_some = &cut_some;
-            let worker = std::thread::Builder::new().spawn_scoped(scope, move || cut_some(number * share, out, masked));
+            let (cut_some, asked, ended) = (&cut_some, &asked, ended.clone());
+            let work = move || {
+                let _ended = ended; // gone when this thread is
+                cut_some(number * share, out, masked, asked)
+            };
+            let worker = std::thread::Builder::new().spawn_scoped(scope, work);
             workers.push(worker.map_err(|e| Error::value(format!("cannot start {num_threads} threads: {e}")))?);
         }
+        drop(ended);
+        wait(interrupt, &end, &stop)?;
         workers.into_iter().try_for_each(|worker| worker.join().expect("no panic in a worker"))
     })
 }

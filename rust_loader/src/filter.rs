@@ -49,6 +49,11 @@ impl Preset {
 type Key = (Preset, u32, u32);
 static FILTERS: LazyLock<Mutex<HashMap<Key, Arc<Fir>>>> = LazyLock::new(Default::default);
 
+/// Makes the table of filters, so that no fork can come in the midst of it.
+pub fn prepare() {
+    LazyLock::force(&FILTERS);
+}
+
 /// The filter from one rate to another, both divided by what they have in common.
 pub fn get(preset: Preset, from: u32, to: u32) -> Result<Arc<Fir>> {
     let key = (preset, from, to);

@@ -8,12 +8,22 @@ use crate::error::{Error, Result};
 
 thread_local! {
     static CATCHING: Cell<bool> = const { Cell::new(false) };
+    static REACHED_SEC: Cell<f64> = const { Cell::new(0.0) };
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Runs `work`, turning a decoder's panic on hostile bytes into an error about `name`.
 pub fn guard<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    caught(work).unwrap_or_else(|message| Err(Error::corrupt(name, format!("the decoder gave up: {message}"))))
+    REACHED_SEC.set(0.0);
+    caught(work).unwrap_or_else(|message| {
+        let message = format!("the decoder gave up after {:.3} s: {message}", REACHED_SEC.get());
+        Err(Error::corrupt(name, message))
+    })
+}
+
+/// Says how far into its file the decoder on this thread is.
+pub fn reached(sec: f64) {
+    REACHED_SEC.set(sec);
 }
 
 /// Runs `work`, turning a panic, which is a bug, into an error.
@@ -55,7 +65,12 @@ mod tests {
     fn panics_become_errors_and_results_pass() {
         let of_decoder = guard("x.ogg", || -> Result<()> { panic!("index {} out of range", 3) }).unwrap_err();
         assert!(matches!(of_decoder, Error::Corrupt { .. }));
-        assert!(of_decoder.to_string().starts_with("x.ogg: the decoder gave up: index 3 out of range"));
+        assert!(of_decoder.to_string().starts_with("x.ogg: the decoder gave up after 0.000 s: index 3 out of range"));
+        let later = guard("x.ogg", || -> Result<()> {
+            reached(1.25);
+            panic!("again")
+        });
+        assert!(later.unwrap_err().to_string().starts_with("x.ogg: the decoder gave up after 1.250 s: again"));
         let of_ours = guard_call(|| -> Result<()> { panic!("no such state") }).unwrap_err();
         assert!(matches!(of_ours, Error::Internal(_)));
         assert_eq!(guard("x.ogg", || Ok(7)).unwrap(), 7);

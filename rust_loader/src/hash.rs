@@ -14,8 +14,21 @@ pub type Digest = [u8; 16];
 
 const MAX_THREADS: usize = 1024;
 
+/// Between two looks at whether the caller was interrupted: some milliseconds.
+const BLOCK_BYTES: usize = 1 << 24;
+
 pub fn of_bytes(data: &[u8]) -> Digest {
     shorten(blake3::hash(data))
+}
+
+/// `of_bytes` of bytes that may be many.
+pub fn of_many_bytes(data: &[u8], interrupt: Interrupt<'_>) -> Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    for block in data.chunks(BLOCK_BYTES) {
+        interrupt()?;
+        hasher.update(block);
+    }
+    Ok(shorten(hasher.finalize()))
 }
 
 pub fn of_file(path: &Path, interrupt: Interrupt<'_>) -> Result<Digest> {
@@ -81,6 +94,16 @@ fn shorten(hash: blake3::Hash) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_bytes_in_blocks_and_an_interrupt_between_them() {
+        for len in [0, 1, BLOCK_BYTES, BLOCK_BYTES + 5] {
+            let data = vec![7; len];
+            assert_eq!(of_many_bytes(&data, &|| Ok(())).unwrap(), of_bytes(&data));
+        }
+        let stopped = of_many_bytes(&[7], &|| Err(Error::Interrupted));
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+    }
 
     #[test]
     fn hex_round_trip_and_refusals() {

@@ -1,4 +1,5 @@
-//! Which part of an MP4 file's AAC samples is music: the encoder's delay and padding.
+//! Which part of an MP4 file's AAC or ALAC samples is music: without the encoder's delay and padding, and what an edit
+//! leaves out.
 //!
 //! Symphonia reads no edit lists. What counts here, in this order: iTunes' gapless entry (iTunSMPB: delay, padding and
 //! length in samples); the edit list, when it has one edit (ISO/IEC 14496-12, section 8.6.6); the durations of the
@@ -6,8 +7,8 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-/// Samples in one AAC-LC packet.
-const PACKET_SAMPLES: u64 = 1024;
+/// Samples that an AAC-LC packet decodes to, whatever its duration.
+pub const AAC_PACKET_SAMPLES: u64 = 1024;
 /// An hour of AAC has a header of about 1 MiB; pictures may add some.
 const MAX_HEADER_BYTES: u64 = 64 << 20;
 
@@ -17,7 +18,7 @@ pub struct Mp4Edits {
     pub skip: u64,
     /// Samples of music; None where the header does not say (fragmented files, clocks other than the sample rate).
     pub num_samples: Option<u64>,
-    /// Every packet but the last stands for 1024 samples, so that its time stamp is its sample.
+    /// Every packet but the last stands for as many samples as it decodes to, so that its time stamp is its sample.
     pub regular: bool,
 }
 
@@ -25,8 +26,9 @@ pub struct Mp4Edits {
 type Content<'a> = ([u8; 4], &'a [u8]);
 
 impl Mp4Edits {
-    /// None when there is no such track, or nothing to be learnt.
-    pub fn read(mut media: impl Read + Seek, track_id: u32, rate_hz: u32) -> Option<Self> {
+    /// None when there is no such track, or nothing to be learnt. `packet_samples`: what every packet decodes to; None
+    /// where that is its duration (ALAC).
+    pub fn read(mut media: impl Read + Seek, track_id: u32, rate_hz: u32, packet_samples: Option<u64>) -> Option<Self> {
         let moov = read_moov(&mut media)?;
         let movie_scale = clock(find(&moov, b"mvhd")?, 12, 20)?;
         let track = boxes(&moov)
@@ -38,17 +40,17 @@ impl Mp4Edits {
         let durations = find(find(find(media, b"minf")?, b"stbl")?, b"stts")?;
         let edit = find(track, b"edts").and_then(|edits| find(edits, b"elst")).and_then(single_edit);
         let rate = u64::from(rate_hz);
-        let timing = Timing::read(durations).filter(|timing| scale == rate && timing.num_packets > 0);
+        let timing = Timing::read(durations, packet_samples).filter(|timing| scale == rate && timing.num_packets > 0);
 
         if let (Some(timing), Some(gapless)) = (timing, itunes_gapless(&moov)) {
             let (skip, num_samples) = gapless;
-            if num_samples > 0 && skip.checked_add(num_samples)? <= timing.num_packets * PACKET_SAMPLES {
+            if num_samples > 0 && skip.checked_add(num_samples)? <= timing.decoded {
                 return Some(Self { skip, num_samples: Some(num_samples), regular: timing.regular });
             }
         }
         let skip = edit.map_or(0, |edit| to_samples(edit.start, rate, scale));
         let Some(timing) = timing else { return Some(Self { skip, num_samples: None, regular: false }) };
-        let mut end = timing.duration.min(timing.num_packets * PACKET_SAMPLES);
+        let mut end = timing.duration.min(timing.decoded);
         if let Some(edit) = edit.filter(|edit| edit.duration > 0) {
             // The movie's clock is often coarse: an end within one tick of the last packet's is that packet's.
             let tick = rate.div_ceil(movie_scale.max(1));
@@ -67,20 +69,24 @@ impl Mp4Edits {
 struct Timing {
     num_packets: u64,
     duration: u64,
+    /// Samples that all packets decode to.
+    decoded: u64,
     regular: bool,
 }
 
 impl Timing {
-    fn read(stts: &[u8]) -> Option<Self> {
+    fn read(stts: &[u8], packet_samples: Option<u64>) -> Option<Self> {
         let count = u32_at(stts, 4)? as usize;
-        let mut timing = Self { num_packets: 0, duration: 0, regular: true };
+        let mut timing = Self { num_packets: 0, duration: 0, decoded: 0, regular: true };
         let entries = stts.get(8..8usize.checked_add(count.checked_mul(8)?)?)?;
         for (index, entry) in entries.chunks_exact(8).enumerate() {
             let (packets, duration) = (u64::from(u32_at(entry, 0)?), u64::from(u32_at(entry, 4)?));
-            let last = index + 1 == count && packets == 1 && duration <= PACKET_SAMPLES;
-            timing.regular &= duration == PACKET_SAMPLES || last;
+            let samples = packet_samples.unwrap_or(duration);
+            let last = index + 1 == count && packets == 1 && duration <= samples;
+            timing.regular &= duration == samples || last;
             timing.num_packets += packets;
             timing.duration = timing.duration.checked_add(packets * duration)?;
+            timing.decoded = timing.decoded.checked_add(packets * samples)?;
         }
         Some(timing)
     }
@@ -223,7 +229,7 @@ mod tests {
     }
 
     fn read(movie: Cursor<Vec<u8>>) -> Option<(u64, Option<u64>, bool)> {
-        Mp4Edits::read(movie, 1, 44_100).map(|edits| (edits.skip, edits.num_samples, edits.regular))
+        Mp4Edits::read(movie, 1, 44_100, Some(1024)).map(|edits| (edits.skip, edits.num_samples, edits.regular))
     }
 
     #[test]
@@ -256,6 +262,19 @@ mod tests {
     }
 
     #[test]
+    fn packets_that_decode_to_their_duration() {
+        let alac = |edits: &[(u32, i32)], gapless| {
+            let movie = movie(44_100, &[(26, 4096), (1, 2545)], edits, gapless);
+            Mp4Edits::read(movie, 1, 44_100, None).map(|edits| (edits.skip, edits.num_samples, edits.regular))
+        };
+        assert_eq!(alac(&[], None), Some((0, Some(109_041), true)));
+        assert_eq!(alac(&[(2392, 3581)], None), Some((3581, Some(105_460), true))); // as ffmpeg -ss cuts
+        assert_eq!(alac(&[(1000, 3581)], None), Some((3581, Some(44_100), true)));
+        let text = " 00000000 00000840 00000000 000186A0";
+        assert_eq!(alac(&[(2392, 3581)], Some(text)), Some((2112, Some(100_000), true)));
+    }
+
+    #[test]
     fn other_clocks_and_gaps() {
         let halved = movie(22_050, &[(148, 512)], &[(0, 512)], None);
         assert_eq!(read(halved), Some((1024, None, false)));
@@ -268,13 +287,13 @@ mod tests {
         let text = " 00000000 00000840 000001CA 00000000000249F1";
         let whole = movie(44_100, &[(147, 1024), (1, 497)], &[(3401, 1024)], Some(text)).into_inner();
         for cut in 0..whole.len() {
-            Mp4Edits::read(Cursor::new(&whole[..cut]), 1, 44_100);
+            Mp4Edits::read(Cursor::new(&whole[..cut]), 1, 44_100, None);
         }
         for at in 0..whole.len() {
             for value in [0, 1, 127, 255] {
                 let mut damaged = whole.clone();
                 damaged[at] = value;
-                Mp4Edits::read(Cursor::new(damaged), 1, 44_100);
+                Mp4Edits::read(Cursor::new(damaged), 1, 44_100, None);
             }
         }
     }

@@ -83,8 +83,11 @@ impl<'s> Mpeg<'s> {
             _ => wanted,
         };
         let spf = self.header().num_samples();
-        self.find(wanted.div_ceil(spf), interrupt)?;
-        let is_there = self.index.num_frames * spf >= wanted;
+        // A tag that does not say how many frames there are says what is to be left out at their end all the same.
+        let padding = if declared.is_none() { self.index.gapless().padding } else { 0 };
+        let needed = wanted.saturating_add(padding);
+        self.find(needed.div_ceil(spf), interrupt)?;
+        let is_there = self.index.num_frames * spf >= needed;
         let is_inside = declared.is_none_or(|end| wanted <= end);
         let is_regular = self.index.tag.is_none_or(|tag| tag.num_frames.is_none()) || self.index.junk_bytes() == 0;
         if is_there && is_inside && is_regular {

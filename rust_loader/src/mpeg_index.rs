@@ -147,6 +147,11 @@ impl Index {
 /// The indexes that this process has made, the last used ones.
 static REMEMBERED: LazyLock<Mutex<Remembered>> = LazyLock::new(Mutex::default);
 
+/// Makes the place for them, so that no fork can come in the midst of it.
+pub fn prepare() {
+    LazyLock::force(&REMEMBERED);
+}
+
 #[derive(Default)]
 struct Remembered {
     indexes: HashMap<Version, (u64, Arc<Index>)>,

@@ -11,10 +11,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::decode::Audio;
+use crate::decode::{Audio, Interrupt};
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::memory::used;
+use crate::pcm_samples::{Sample, convert};
 use crate::planes::MAX_DECODED_SAMPLES;
 use crate::seek_cache::{FileIdentity, SeekCache};
 use crate::segments::Wanted;
@@ -23,48 +24,8 @@ use crate::stream::{MAX_CHANNELS, MAX_SAMPLE_RATE_HZ, Source, Stream};
 const HEADER_BYTES: usize = 4096;
 /// What is read at once: it and its samples stay in a core's cache until they are mixed.
 const BLOCK_BYTES: usize = 1 << 15;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sample {
-    U8,
-    I8,
-    I16Le,
-    I16Be,
-    I24Le,
-    I24Be,
-    I32Le,
-    I32Be,
-    F32Le,
-    F64Le,
-}
-
-impl Sample {
-    fn bytes(self) -> usize {
-        match self {
-            Self::U8 | Self::I8 => 1,
-            Self::I16Le | Self::I16Be => 2,
-            Self::I24Le | Self::I24Be => 3,
-            Self::I32Le | Self::I32Be | Self::F32Le => 4,
-            Self::F64Le => 8,
-        }
-    }
-
-    /// Symphonia's name.
-    fn codec(self) -> &'static str {
-        match self {
-            Self::U8 => "pcm_u8",
-            Self::I8 => "pcm_s8",
-            Self::I16Le => "pcm_s16le",
-            Self::I16Be => "pcm_s16be",
-            Self::I24Le => "pcm_s24le",
-            Self::I24Be => "pcm_s24be",
-            Self::I32Le => "pcm_s32le",
-            Self::I32Be => "pcm_s32be",
-            Self::F32Le => "pcm_f32le",
-            Self::F64Le => "pcm_f64le",
-        }
-    }
-}
+/// Between two looks at whether the caller was interrupted: a millisecond, unless the disk is slow.
+const ASK_EVERY_BLOCKS: usize = 32;
 
 /// Where the samples of a regular file lie.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +40,19 @@ struct Layout {
 /// 64 bytes or so each, and the path. None for a file that this reader leaves to others.
 static LAYOUTS: SeekCache<Option<Layout>> = SeekCache::new(16 << 20);
 
+/// See `SeekCache::prepare`.
+pub fn prepare() {
+    LAYOUTS.prepare();
+}
+
 /// None for a file that this reader leaves to others. `may_mix`: integers of several channels come as their mean.
-pub fn read(path: &Path, identity: &FileIdentity, wanted: Wanted<'_>, may_mix: bool) -> Result<Option<Audio>> {
+pub fn read(
+    path: &Path,
+    identity: &FileIdentity,
+    wanted: Wanted<'_>,
+    may_mix: bool,
+    interrupt: Interrupt<'_>,
+) -> Result<Option<Audio>> {
     let failed = |e| Error::io(path, e);
     let layout = match LAYOUTS.get(identity) {
         Some(layout) => *layout,
@@ -101,45 +73,61 @@ pub fn read(path: &Path, identity: &FileIdentity, wanted: Wanted<'_>, may_mix: b
     }
     let integer = !matches!(layout.sample, Sample::F32Le | Sample::F64Le);
     let mixed = may_mix && integer;
-    let samples = layout.read(&file, path, start, len, mixed)?;
+    let samples = layout.read(&file, path, start..start + len as u64, mixed, interrupt)?;
     let num_channels = if mixed { 1 } else { layout.num_channels };
     Ok(Some(Audio { samples, num_channels, sample_rate_hz: layout.sample_rate_hz, integer }))
 }
 
 impl Layout {
-    /// Samples `start .. start + len`, [num_channels, len], or their mean, [len].
-    fn read(&self, file: &File, path: &Path, start: u64, len: usize, mixed: bool) -> Result<Vec<f32>> {
+    /// Samples of a range, [num_channels, len], or their mean, [len].
+    fn read(
+        &self,
+        file: &File,
+        path: &Path,
+        range: Range<u64>,
+        mixed: bool,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Vec<f32>> {
         let (name, num_channels) = (path.display().to_string(), self.num_channels);
+        let len = (range.end - range.start) as usize;
+        let read_at = |bytes: &mut [u8], at: u64| file.read_exact_at(bytes, at).map_err(|e| Error::io(path, e));
         if mixed {
             let mut mono = used(&name, len)?;
             let mut planar = Vec::new();
-            self.read_blocks(file, start..start + len as u64, |at, bytes| {
+            self.read_blocks(read_at, range, interrupt, |at, bytes| {
                 let frames = bytes.len() / self.frame_bytes();
                 planar.resize(num_channels * frames, 0.0);
                 convert(self.sample, bytes, &mut planar.chunks_exact_mut(frames).collect::<Vec<_>>());
                 kernels::mix_in_place(&mut planar, num_channels);
                 mono[at..at + frames].copy_from_slice(&planar[..frames]);
-            })
-            .map_err(|e| Error::io(path, e))?;
+            })?;
             return Ok(mono);
         }
         let mut samples = used(&name, num_channels * len)?;
-        self.read_blocks(file, start..start + len as u64, |at, bytes| {
+        self.read_blocks(read_at, range, interrupt, |at, bytes| {
             let rows = samples.chunks_exact_mut(len).map(|row| &mut row[at..at + bytes.len() / self.frame_bytes()]);
             convert(self.sample, bytes, &mut rows.collect::<Vec<_>>());
-        })
-        .map_err(|e| Error::io(path, e))?;
+        })?;
         Ok(samples)
     }
 
     /// Whole frames of a range, block by block, with the number of the block's first one in the range.
-    fn read_blocks(&self, file: &File, range: Range<u64>, mut take: impl FnMut(usize, &[u8])) -> io::Result<()> {
+    fn read_blocks(
+        &self,
+        read_at: impl Fn(&mut [u8], u64) -> Result<()>,
+        range: Range<u64>,
+        interrupt: Interrupt<'_>,
+        mut take: impl FnMut(usize, &[u8]),
+    ) -> Result<()> {
         let len = (range.end - range.start) as usize;
         let most = (BLOCK_BYTES / self.frame_bytes()).clamp(1, len.max(1));
         let mut block = vec![0u8; most * self.frame_bytes()];
         for at in (0..len).step_by(most) {
+            if (at / most).is_multiple_of(ASK_EVERY_BLOCKS) {
+                interrupt()?;
+            }
             let bytes = &mut block[..most.min(len - at) * self.frame_bytes()];
-            file.read_exact_at(bytes, self.data_at + (range.start + at as u64) * self.frame_bytes() as u64)?;
+            read_at(bytes, self.data_at + (range.start + at as u64) * self.frame_bytes() as u64)?;
             take(at, bytes);
         }
         Ok(())
@@ -335,49 +323,4 @@ fn parse_extended(bytes: &[u8]) -> Option<u32> {
     let shift = 63u16.checked_sub(exponent)?;
     let value = mantissa >> shift;
     (value << shift == mantissa).then(|| u32::try_from(value).ok())?
-}
-
-/// Interleaved bytes into rows of float32.
-fn convert(sample: Sample, bytes: &[u8], rows: &mut [&mut [f32]]) {
-    const I16: f32 = 1.0 / 32_768.0;
-    const I24: f32 = 1.0 / 8_388_608.0;
-    const I32: f32 = 1.0 / 2_147_483_648.0;
-    match sample {
-        Sample::U8 => spread::<1>(bytes, rows, |[a]| (f32::from(a) - 128.0) / 128.0),
-        Sample::I8 => spread::<1>(bytes, rows, |[a]| f32::from(a as i8) / 128.0),
-        Sample::I16Le => spread::<2>(bytes, rows, |x| f32::from(i16::from_le_bytes(x)) * I16),
-        Sample::I16Be => spread::<2>(bytes, rows, |x| f32::from(i16::from_be_bytes(x)) * I16),
-        Sample::I24Le => spread::<3>(bytes, rows, |[a, b, c]| (i32::from_le_bytes([0, a, b, c]) >> 8) as f32 * I24),
-        Sample::I24Be => spread::<3>(bytes, rows, |[a, b, c]| (i32::from_be_bytes([a, b, c, 0]) >> 8) as f32 * I24),
-        Sample::I32Le => spread::<4>(bytes, rows, |x| i32::from_le_bytes(x) as f32 * I32),
-        Sample::I32Be => spread::<4>(bytes, rows, |x| i32::from_be_bytes(x) as f32 * I32),
-        Sample::F32Le => spread::<4>(bytes, rows, f32::from_le_bytes),
-        Sample::F64Le => spread::<8>(bytes, rows, |x| f64::from_le_bytes(x) as f32),
-    }
-}
-
-/// `decode` for every sample; one and two channels are written as loops that compilers turn into vectors.
-fn spread<const BYTES: usize>(bytes: &[u8], rows: &mut [&mut [f32]], decode: impl Fn([u8; BYTES]) -> f32) {
-    let (samples, _) = bytes.as_chunks::<BYTES>();
-    match rows {
-        [row] => {
-            for (out, sample) in row.iter_mut().zip(samples) {
-                *out = decode(*sample);
-            }
-        }
-        [left, right] => {
-            let (pairs, _) = samples.as_chunks::<2>();
-            for ((left, right), pair) in left.iter_mut().zip(right.iter_mut()).zip(pairs) {
-                (*left, *right) = (decode(pair[0]), decode(pair[1]));
-            }
-        }
-        rows => {
-            let num_channels = rows.len();
-            for (channel, row) in rows.iter_mut().enumerate() {
-                for (out, sample) in row.iter_mut().zip(samples.iter().skip(channel).step_by(num_channels)) {
-                    *out = decode(*sample);
-                }
-            }
-        }
-    }
 }

@@ -10,6 +10,8 @@ use crate::filter::{self, Preset};
 use crate::kernels::Fir;
 use crate::memory::zeros;
 
+/// No file has as many samples.
+const ENDLESS: u64 = 1 << 60;
 /// Between two looks at whether the caller was interrupted: some milliseconds.
 const BLOCK_OUTPUTS: usize = 1 << 18;
 
@@ -34,26 +36,31 @@ impl Resampler {
         (u128::from(num_inputs) * u128::from(self.to) / u128::from(self.from)).min(u64::MAX.into()) as u64
     }
 
-    /// Inputs that outputs `start .. start + count` depend on, of a whole that never ends; None where their numbers
-    /// exceed 2^61, which no file reaches.
-    pub fn inputs(&self, start: u64, count: u64) -> Option<Range<u64>> {
-        let end = start.checked_add(count)?;
-        if u128::from(end) * u128::from(self.from) / u128::from(self.to) >= 1 << 61 || end >= 1 << 61 {
-            return None;
-        }
+    /// Inputs that outputs `start .. start + count` depend on, of a whole that ends where no file does: at 2^60 inputs
+    /// or outputs. What is asked for beyond that depends on none.
+    pub fn inputs(&self, start: u64, count: u64) -> Range<u64> {
+        let end = start.saturating_add(count).min(self.num_outputs(ENDLESS)).min(ENDLESS);
         match &self.fir {
-            None => Some(start..end),
-            Some(_) if count == 0 => Some(0..0),
+            _ if start >= end => 0..0,
+            None => start..end,
             Some(fir) => {
                 let first = fir.first_input(start).max(0) as u64;
-                Some(first..(fir.first_input(end - 1) + fir.num_taps() as i64).max(0) as u64)
+                first..(fir.first_input(end - 1) + fir.num_taps() as i64).max(0) as u64
             }
         }
     }
 
     /// Outputs `start ..` into `out`, of a whole whose sample number p is x[p - origin]. `x` must hold `inputs(..)`, or
     /// begin or end where the whole does: its first and last sample stand for those before and after it.
-    pub fn apply(&self, x: &[f32], origin: u64, start: u64, out: &mut [f32]) {
+    pub fn apply(&self, x: &[f32], origin: u64, start: u64, out: &mut [f32], interrupt: Interrupt<'_>) -> Result<()> {
+        for (block, out) in out.chunks_mut(BLOCK_OUTPUTS).enumerate() {
+            interrupt()?;
+            self.apply_block(x, origin, start + (block * BLOCK_OUTPUTS) as u64, out);
+        }
+        Ok(())
+    }
+
+    fn apply_block(&self, x: &[f32], origin: u64, start: u64, out: &mut [f32]) {
         if out.is_empty() {
             return;
         }
@@ -106,10 +113,7 @@ pub fn resample(
     let mut out = zeros("resample", num_channels * num_outputs)?;
     if num_outputs > 0 {
         for (x, out) in x.chunks_exact(num_samples).zip(out.chunks_exact_mut(num_outputs)) {
-            for (block, out) in out.chunks_mut(BLOCK_OUTPUTS).enumerate() {
-                interrupt()?;
-                resampler.apply(x, 0, (block * BLOCK_OUTPUTS) as u64, out);
-            }
+            resampler.apply(x, 0, 0, out, interrupt)?;
         }
     }
     Ok(out)
@@ -130,14 +134,15 @@ mod tests {
                 let resampler = Resampler::new(preset, from, to).unwrap();
                 for x in [&x[..], &x[..300], &x[..1]] {
                     let mut whole = vec![0.0; resampler.num_outputs(x.len() as u64) as usize];
-                    resampler.apply(x, 0, 0, &mut whole);
+                    resampler.apply(x, 0, 0, &mut whole, &|| Ok(())).unwrap();
                     for start in [0, 1, whole.len() / 3, whole.len().saturating_sub(200)] {
                         for count in [0, 1, 200, whole.len() / 2] {
                             let count = count.min(whole.len().saturating_sub(start));
-                            let inputs = resampler.inputs(start as u64, count as u64).unwrap();
+                            let inputs = resampler.inputs(start as u64, count as u64);
                             let (a, b) = (inputs.start.min(x.len() as u64), inputs.end.min(x.len() as u64));
                             let mut part = vec![f32::NAN; count];
-                            resampler.apply(&x[a as usize..b as usize], a, start as u64, &mut part);
+                            let x = &x[a as usize..b as usize];
+                            resampler.apply(x, a, start as u64, &mut part, &|| Ok(())).unwrap();
                             let expected = &whole[start.min(whole.len())..][..count];
                             assert!(part.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()));
                         }
@@ -154,7 +159,21 @@ mod tests {
         assert_eq!(resampler(44_100, 32_000).num_outputs(441), 320);
         assert_eq!(resampler(44_100, 32_000).num_outputs(0), 0);
         assert_eq!(resampler(1, 192_000).num_outputs(3), 3 * 192_000);
-        assert_eq!(resampler(44_100, 32_000).inputs(u64::MAX, 1), None);
-        assert_eq!(resampler(1, 2).inputs(1 << 62, 1 << 60), None);
+    }
+
+    #[test]
+    fn what_no_file_has_is_cut_off_and_the_rest_stays() {
+        for (from, to) in [(44_100, 32_000), (1, 192_000), (192_000, 1), (32_000, 32_000)] {
+            let resampler = Resampler::new(Preset::Julius24, from, to).unwrap();
+            assert_eq!(resampler.inputs(u64::MAX, 1), 0..0);
+            assert_eq!(resampler.inputs(1 << 62, 1 << 60), 0..0);
+            for count in [1 << 40, 1 << 60, 1 << 61, i64::MAX as u64, u64::MAX] {
+                for start in [0, 5, 1 << 30] {
+                    let (few, all) = (resampler.inputs(start, 1000), resampler.inputs(start, count));
+                    assert_eq!(all.start, few.start);
+                    assert!(all.end >= few.end && all.end <= 1 << 61, "{all:?}");
+                }
+            }
+        }
     }
 }

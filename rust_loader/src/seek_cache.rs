@@ -51,6 +51,11 @@ impl<T> SeekCache<T> {
         Self { held: LazyLock::new(|| Mutex::new(Held { entries: HashMap::new(), bytes: 0, clock: 0 })), max_bytes }
     }
 
+    /// Makes the place for the values, so that no fork can come in the midst of it.
+    pub fn prepare(&self) {
+        LazyLock::force(&self.held);
+    }
+
     pub fn get(&self, file: &FileIdentity) -> Option<Arc<T>> {
         let mut held = self.lock()?;
         held.clock += 1;

@@ -57,6 +57,11 @@ impl SeekIndex {
     }
 }
 
+/// See `SeekCache::prepare`.
+pub fn prepare() {
+    INDEXES.prepare();
+}
+
 /// The index that is in memory. The inner None: there is none for this file.
 pub fn known(file: &FileIdentity) -> Option<Arc<Option<SeekIndex>>> {
     INDEXES.get(file)

@@ -89,7 +89,7 @@ fn read_by_seeking(path: &Path, wanted: Wanted<'_>, may_mix: bool, interrupt: In
         return Ok(None); // `Stream::open` says what it is
     }
     let file = FileIdentity::new(path, &metadata);
-    if let Some(audio) = pcm_segment::read(path, &file, wanted, may_mix)? {
+    if let Some(audio) = pcm_segment::read(path, &file, wanted, may_mix, interrupt)? {
         return Ok(Some(audio));
     }
     let index = match seek_index::known(&file) {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as DecoderError;
@@ -17,11 +17,12 @@ use symphonia::core::units::Timestamp;
 
 use crate::decode::Interrupt;
 use crate::error::{Error, Result};
+use crate::guard::reached;
 use crate::matroska_trims::MatroskaTrims;
-use crate::mp4_edits::Mp4Edits;
-use crate::mpeg_layer3;
+use crate::mp4_edits::{AAC_PACKET_SAMPLES, Mp4Edits};
 use crate::source::id3v2_bytes;
 pub use crate::source::{Source, open_file};
+use crate::vorbis_setup;
 
 pub const MAX_CHANNELS: usize = 32;
 pub const MAX_SAMPLE_RATE_HZ: u32 = 768_000;
@@ -32,13 +33,6 @@ pub static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     registry.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
     registry
 });
-
-/// Builds the tables that every file needs, so that no fork can come in the midst of it.
-pub fn prepare() {
-    LazyLock::force(&CODECS);
-    mpeg_layer3::prepare();
-    symphonia::default::get_probe();
-}
 
 /// What a codec's timeline is like, and so what may be trusted and how a segment is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +67,7 @@ pub struct Stream<'s> {
     pub padding: u64,
     /// Bytes that a Matroska header promises and the file lacks.
     pub missing_bytes: u64,
-    /// What the boxes of an MP4 file say of AAC in it.
+    /// What the boxes of an MP4 file say of AAC or ALAC in it.
     pub edits: Option<Mp4Edits>,
     /// Output gain of an Opus header.
     pub gain: f32,
@@ -107,7 +101,7 @@ impl<'s> Stream<'s> {
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|e| match e {
                 DecoderError::Unsupported(_) => Error::unsupported(&name, "not audio, or of a format that is not read"),
-                other => Error::from_decoder(&name, "opening", other),
+                other => Error::from_decoder(&name, &format!("opening its {source_bytes} bytes"), other),
             })?;
         let track = reader
             .default_track(TrackType::Audio)
@@ -125,14 +119,18 @@ impl<'s> Stream<'s> {
         if let Some(spec) = spec {
             check_limits(&name, spec)?; // before the decoder makes buffers for them
         }
+        if let (CODEC_ID_VORBIS, Some(extra_data)) = (params.codec, &params.extra_data) {
+            vorbis_setup::check(&name, extra_data)?;
+        }
         let decoder = CODECS
             .make_audio_decoder(&params, &AudioDecoderOptions::default().verify(verify))
-            .map_err(|e| Error::from_decoder(&name, "opening", e))?;
+            .map_err(|e| Error::from_decoder(&name, &format!("opening its {source_bytes} bytes"), e))?;
         let family = family(reader.format_info().short_name, decoder.codec_info().short_name);
         let (mut edits, mut padding, mut missing_bytes) = (None, 0, 0);
         match (reader.format_info().short_name, spec) {
-            ("isomp4", Some((rate_hz, _))) if family == Family::Aac => {
-                edits = Mp4Edits::read(source.open()?.0, track.id, rate_hz);
+            ("isomp4", Some((rate_hz, _))) if matches!(family, Family::Aac | Family::Lossless) => {
+                let packet_samples = (family == Family::Aac).then_some(AAC_PACKET_SAMPLES);
+                edits = Mp4Edits::read(source.open()?.0, track.id, rate_hz, packet_samples);
                 skip = edits.as_ref().map_or(0, |edits| edits.skip);
             }
             ("matroska", Some((rate_hz, _))) => {
@@ -182,9 +180,11 @@ impl<'s> Stream<'s> {
 
     /// Samples per channel that the header promises, trims applied; None where no header says so reliably.
     pub fn declared_samples(&self) -> Option<u64> {
+        let edited = self.edits.as_ref().and_then(|edits| edits.num_samples);
         match self.family {
-            Family::Aac => self.edits.as_ref().and_then(|edits| edits.num_samples),
+            Family::Aac => edited,
             Family::Other | Family::Mpeg => None,
+            _ if edited.is_some() => edited,
             _ => self.track.num_frames.map(|n| n.saturating_sub(self.skip)),
         }
     }
@@ -200,6 +200,9 @@ impl<'s> Stream<'s> {
                 if let Some(packet) = &packet {
                     self.packet_bytes += packet.data.len() as u64;
                     self.reached = packet.pts.get();
+                    if let Some((rate_hz, _)) = self.spec {
+                        reached(self.reached as f64 / f64::from(rate_hz));
+                    }
                 }
                 return Ok(packet);
             }
@@ -337,7 +340,10 @@ impl<'s> Stream<'s> {
     }
 
     fn error(&self, error: DecoderError) -> Error {
-        let doing = if self.reached > 0 { format!("after {}", self.place(self.reached)) } else { "reading".to_owned() };
+        let doing = match self.reached {
+            1.. => format!("after {}", self.place(self.reached)),
+            _ => format!("reading its {} bytes", self.source_bytes),
+        };
         Error::from_decoder(&self.name, &doing, error)
     }
 

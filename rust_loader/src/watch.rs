@@ -2,7 +2,7 @@
 //! for it and tells the pool to stop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use crate::decode::Interrupt;
@@ -22,16 +22,22 @@ pub fn watched<T: Send>(interrupt: Interrupt<'_>, work: impl FnOnce(Interrupt<'_
             drop(ended); // wakes the asking thread, also when `work` panics
             result
         });
-        let mut interrupted = Ok(());
-        while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(ASK_EVERY) {
-            if interrupted.is_ok() {
-                interrupted = interrupt();
-                stop.store(interrupted.is_err(), Ordering::Relaxed);
-            }
-        }
+        let interrupted = wait(interrupt, &end, &stop);
         let result = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         interrupted.and(result)
     })
+}
+
+/// Waits until nobody can send any more, and asks `interrupt` meanwhile; its error sets `stop`.
+pub fn wait(interrupt: Interrupt<'_>, end: &Receiver<()>, stop: &AtomicBool) -> Result<()> {
+    let mut interrupted = Ok(());
+    while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(ASK_EVERY) {
+        if interrupted.is_ok() {
+            interrupted = interrupt();
+            stop.store(interrupted.is_err(), Ordering::Relaxed);
+        }
+    }
+    interrupted
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ class Encoded:
     subtype: str | None = None
     arguments: tuple[str, ...] = ()
     rate_hz: int = RATE_HZ
+    num_channels: int = 2
+    source: str = "PCM_16"
+    """What ffmpeg gets to encode."""
 
 
 FORMATS = {
@@ -62,6 +65,18 @@ FORMATS = {
     ),
     "aac_adts": Encoded("aac", "aac", "aac", arguments=("-c:a", "aac", "-b:a", "128k")),
     "m4a_alac": Encoded("m4a", "isomp4", "alac", arguments=("-c:a", "alac")),
+    "m4a_alac_s24": Encoded(
+        "m4a", "isomp4", "alac", arguments=("-c:a", "alac", "-sample_fmt", "s32p"), source="PCM_24"
+    ),
+    "wav_s16_three": Encoded("wav", "wave", "pcm_s16le", "PCM_16", num_channels=3),
+    "wav_f32_five": Encoded(
+        "wav", "wave", "pcm_f32le", arguments=("-c:a", "pcm_f32le"), num_channels=5, source="FLOAT"
+    ),
+    "wav_s24_six": Encoded(
+        "wav", "wave", "pcm_s24le", arguments=("-c:a", "pcm_s24le"), num_channels=6, source="PCM_24"
+    ),
+    "flac_s24_four": Encoded("flac", "flac", "flac", "PCM_24", num_channels=4),
+    "flac_s16_eight": Encoded("flac", "flac", "flac", "PCM_16", num_channels=8),
     "opus_mono_low": Encoded(
         "opus", "ogg", "opus", arguments=("-c:a", "libopus", "-b:a", "24k", "-ac", "1"), rate_hz=48_000
     ),
@@ -78,6 +93,7 @@ FORMATS = {
     "m4a_aac_plain": Encoded("m4a", "isomp4", "aac", arguments=("-c:a", "aac", "-b:a", "128k", "-aac_pns", "0")),
     "aac_adts_plain": Encoded("aac", "aac", "aac", arguments=("-c:a", "aac", "-b:a", "128k", "-aac_pns", "0")),
     "mkv_flac": Encoded("mkv", "matroska", "flac", arguments=("-c:a", "flac")),
+    "mkv_alac": Encoded("mkv", "matroska", "alac", arguments=("-c:a", "alac")),
     "mkv_pcm": Encoded("mkv", "matroska", "pcm_s16le", arguments=("-c:a", "pcm_s16le")),
     "mkv_aac": Encoded("mkv", "matroska", "aac", arguments=("-c:a", "aac", "-aac_pns", "0")),
     "webm_vorbis": Encoded("webm", "matroska", "vorbis", arguments=("-c:a", "libvorbis")),
@@ -104,7 +120,7 @@ def signal(num_samples: int = NUM_SAMPLES, num_channels: int = 2, rate_hz: int =
 def make(folder: Path, name: str, wav_CN: np.ndarray | None = None) -> Path:
     """Writes the file of format `name`; skips the test where that needs an ffmpeg that is not there."""
     form = FORMATS[name]
-    wav_CN = signal(rate_hz=form.rate_hz) if wav_CN is None else wav_CN
+    wav_CN = signal(num_channels=form.num_channels, rate_hz=form.rate_hz) if wav_CN is None else wav_CN
     path = folder / f"{name}.{form.suffix}"
     if form.subtype is not None:
         container = {"opus": "OGG"}.get(form.suffix, form.suffix.upper())
@@ -118,7 +134,7 @@ def make(folder: Path, name: str, wav_CN: np.ndarray | None = None) -> Path:
     if shutil.which("ffmpeg") is None:
         pytest.skip("needs ffmpeg")
     source = folder / f"{name}.source.wav"
-    soundfile.write(source, wav_CN.T, form.rate_hz, subtype="PCM_16")
+    soundfile.write(source, wav_CN.T, form.rate_hz, subtype=form.source)
     command = ["ffmpeg", "-v", "error", "-y", "-i", str(source), *form.arguments, str(path)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     return path
@@ -126,7 +142,7 @@ def make(folder: Path, name: str, wav_CN: np.ndarray | None = None) -> Path:
 
 @pytest.fixture(scope="session")
 def encoded(tmp_path_factory: pytest.TempPathFactory):
-    """encoded(name) -> path of a stereo file in that format, made once per session."""
+    """encoded(name) -> path of a file in that format, made once per session."""
     folder = tmp_path_factory.mktemp("encoded")
     made: dict[str, Path] = {}
 

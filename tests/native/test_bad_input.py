@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import struct
 
@@ -144,6 +145,31 @@ def outcome(path, start, from_start):
         return native.decode_segment(path, start, 5000, from_start=from_start)[0]
     except native.AudioError:
         return None
+
+
+PLACES = r"\d+\.\d+ s\b|byte \d|\d bytes|sample \d|\d of \d+ samples"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_errors_say_where(encoded, tmp_path, name):
+    """A number that leads to the place in the file, or what is there against what should be."""
+    whole = encoded(name).read_bytes()
+    path = tmp_path / encoded(name).name
+    messages = []
+    for share in (0.01, 0.3, 0.77, 0.99):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        messages.append(refused(path))
+    rng = np.random.default_rng(3)
+    for place in rng.integers(1000, len(whole) - 1000, 6):
+        path.write_bytes(whole[:place] + rng.bytes(900) + whole[place + 900 :])
+        try:
+            native.decode(path)
+        except native.AudioError as error:
+            messages.append(str(error))
+    silent = [message for message in messages if not re.search(PLACES, message.removeprefix(str(path)))]
+    # of no format at all, then, or of no place
+    known = ("not audio, or of a format that is not read", "the samples do not match the checksum in the file")
+    assert [message for message in silent if not message.endswith(known)] == []
 
 
 def test_truncation_gives_both_numbers(encoded, tmp_path):

@@ -3,6 +3,7 @@ call is first made on a twentieth of the work; the interrupted one must end befo
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 
@@ -26,6 +27,11 @@ twentieth, whole = {
     ),
     "measure": tuple(
         lambda wav=np.ones((1, n), np.float32): native.measure(wav, 32_000) for n in (1_000_000, 20_000_000)
+    ),
+    "segment": tuple(lambda n=n: native.decode_segment(path, 0, n) for n in (20_000_000, 400_000_000)),
+    "read_segment": tuple(
+        lambda n=n: native.read_segment(path, 0, n, sample_rate_hz=96_000, num_channels=1, preset="hq")
+        for n in (15_000_000, 300_000_000)
     ),
     "hash_file": (lambda: native.hash_bytes(bytes(100_000_000)), lambda: native.hash_file(path)),
     "hash_files": (lambda: native.hash_bytes(bytes(100_000_000)), lambda: native.hash_files([path] * 3, 2)),
@@ -54,13 +60,24 @@ def long_file(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("kind", ["decode", "resample", "measure", "hash_file", "hash_files"])
+@pytest.mark.parametrize(
+    "kind", ["decode", "segment", "read_segment", "resample", "measure", "hash_file", "hash_files"]
+)
 def test_an_interrupted_call_ends_early(tmp_path, long_file, kind):
     path = long_file
     if kind.startswith("hash"):
         path = tmp_path / "sparse"
         with path.open("wb") as file:
             file.truncate(1 << 40)  # no machine hashes a tebibyte before the guard ends this
+    if "segment" in kind:
+        path = tmp_path / "sparse.wav"
+        num_bytes = 400_000_000
+        head = (
+            b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8) + b"data" + struct.pack("<I", num_bytes)
+        )
+        with path.open("wb") as file:
+            file.write(b"RIFF" + struct.pack("<I", num_bytes + 36) + head)
+            file.truncate(44 + num_bytes)
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(path), kind], capture_output=True, text=True, timeout=HANG_SEC
     )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from musicgen_core import native
 
+from .conftest import make, signal
 from .mp3_files import ENCODED, MADE, mpeg
 
 __all__ = ["mpeg"]
@@ -109,3 +110,21 @@ def test_a_cut_beginning_costs_only_what_it_lacks(mpeg):
     found = whole(mpeg("begins_midway"))[0]
     assert found.shape == expected.shape
     assert found[:, 8 * 1152 :].tobytes() == expected[:, 8 * 1152 :].tobytes()
+
+
+def test_a_tag_that_counts_no_frames_still_trims_their_end(tmp_path):
+    """Its padding is known, but not where it begins until all frames are found."""
+    data = bytearray(make(tmp_path, "mp3_vbr", signal(60_001)).read_bytes())
+    id_at = data.index(b"Xing")
+    encoder_at = next(data.index(name, id_at) for name in (b"LAME", b"Lavf", b"Lavc") if name in data[id_at:])
+    data[id_at + 8 : id_at + 12] = bytes(4)
+    data[encoder_at + 34 : encoder_at + 36] = bytes(2)  # its checksum: none
+    path = tmp_path / "uncounted.mp3"
+    path.write_bytes(data)
+    whole_CN, _ = native.decode(path)
+    assert whole_CN.shape == (2, 60_001)
+    for start, count in ((59_000, 1001), (59_900, 300), (60_001, 50), (60_300, 10), (0, 1 << 40), (100, 700)):
+        path.touch()
+        found, _ = native.decode_segment(path, start, count)
+        assert found.tobytes() == whole_CN[:, start : start + count].tobytes()
+        assert found.shape[1] == max(0, min(count, 60_001 - start))

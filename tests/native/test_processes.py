@@ -15,17 +15,31 @@ from .test_token_shards import CARD, CODEC, shard
 
 HANG_SEC = 150  # a guard, not a measure
 WORK = Path(__file__).with_name("process_work.py")
+FIRST_USE = Path(__file__).with_name("first_use_work.py")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=HANG_SEC)
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
-def test_children_find_what_the_parent_finds(tmp_path, method):
-    audio = make(tmp_path, "vorbis", signal(20_000))
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        *((method, "vorbis") for method in ("fork", "forkserver", "spawn")),
+        *(("fork", name) for name in ("wav_s16", "flac_s16", "mp3_vbr", "m4a_aac_plain", "m4a_alac", "webm_vorbis")),
+    ],
+)
+def test_children_find_what_the_parent_finds(tmp_path, method, name):
+    audio = make(tmp_path, name, signal(20_000))
     native.write_token_index(tmp_path / "index.bin", [shard(tmp_path / "a.tar", range(5))], CODEC, CARD)
     done = run(str(WORK), method, str(audio), str(tmp_path / "index.bin"))
+    assert (done.stdout.strip(), done.returncode) == ("same", 0), done.stderr
+
+
+@pytest.mark.parametrize("name", ["wav_s16", "flac_s16", "mp3_vbr", "vorbis", "m4a_aac_plain", "m4a_alac", "mkv_flac"])
+def test_a_fork_in_the_midst_of_the_first_use(tmp_path, name):
+    """Nothing is left to be built then, which a child would wait for and nobody would finish."""
+    done = run(str(FIRST_USE), str(make(tmp_path, name, signal(3_000))))
     assert (done.stdout.strip(), done.returncode) == ("same", 0), done.stderr
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import soundfile
@@ -53,6 +55,18 @@ def test_every_format(encoded, name):
     for start, count in [(0, 500), (40_001, 16_000), (whole.shape[1] - 700, 1000), (whole.shape[1], 10), (1 << 62, 10)]:
         found = native.read_segment(path, start, count, sample_rate_hz=32_000, num_channels=1)
         same(found, whole[:, start : start + count])
+
+
+@pytest.mark.parametrize("name", ["wav_s16", "flac_s16", "mp3_vbr", "vorbis", "m4a_aac_plain", "webm_opus"])
+def test_more_samples_than_any_file_has(encoded, name):
+    """What "to the end" is written as: all of it, as `decode_segment` gives it."""
+    path = encoded(name)
+    wav_CN, from_hz = native.decode(path)
+    for count in (1 << 40, 1 << 60, (1 << 61) - 1, 1 << 61, 1 << 62, sys.maxsize):
+        for to_hz in (from_hz, 8_000):
+            found = native.read_segment(path, 10_000, count, sample_rate_hz=to_hz, num_channels=1)
+            same(found, at_rate(wav_CN, from_hz, to_hz, 1)[:, 10_000:])
+        same(native.decode_segment(path, 10_000, count)[0], wav_CN[:, 10_000:])
 
 
 def test_channels_follow_mix(encoded):

@@ -17,6 +17,8 @@ mod ffi {
         Avx512,
     }
 
+    // SAFETY: `cxx` checks the signature against fir.h when the extension is built. `fir` reads and writes inside the
+    // slices it is given and nothing else, keeps none of them, and throws nothing; `Fir::apply` makes the sizes fit.
     unsafe extern "C++" {
         include!("musicgen_rust_loader/kernels/fir.h");
 

@@ -111,7 +111,7 @@ pub fn read_audio_segment<'py>(
         let (samples, num_samples) = detached(py, |interrupt| {
             let segment = read_segment(source, start, count, &form, interrupt)?;
             let mut samples = zeros("read_segment", num_channels * segment.num_samples())?;
-            segment.write(&mut samples, segment.num_samples());
+            segment.write(&mut samples, segment.num_samples(), interrupt)?;
             Ok((samples, segment.num_samples()))
         })?;
         return Ok((Some(array2(py, [num_channels, num_samples], samples)), num_samples));
@@ -119,7 +119,7 @@ pub fn read_audio_segment<'py>(
     let samples = out.as_slice_mut().map_err(|_| Error::value("out must be C-contiguous"))?;
     let num_samples = detached(py, |interrupt| {
         let segment = read_segment(source, start, count, &form, interrupt)?;
-        segment.write(samples, count as usize);
+        segment.write(samples, count as usize, interrupt)?;
         Ok(segment.num_samples())
     })?;
     Ok((None, num_samples))

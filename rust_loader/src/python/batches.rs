@@ -125,7 +125,7 @@ impl TokenSampler {
         let shards = shards.iter().map(|shards| shards.inner.clone()).collect();
         let sampler = Sampler::new(lists, options)?;
         let layout = match frames {
-            None => Layout::plain(num_codebooks, segment_frames),
+            None => Layout::plain(num_codebooks, segment_frames)?,
             Some(frames) if frames.shape()[0] == num_codebooks => {
                 let frames = frames.as_slice().map_err(|_| Error::value("the pattern must be C-contiguous"))?;
                 Layout::from_table(frames, num_codebooks, segment_frames)?
@@ -149,7 +149,7 @@ impl TokenSampler {
     }
 
     fn draw<'py>(&self, py: Python<'py>, first_sample: u64, count: usize) -> PyResult<Bound<'py, PyTuple>> {
-        let segments = detached(py, |_| self.inner.draw(first_sample, count))?;
+        let segments = detached(py, |interrupt| self.inner.draw(first_sample, count, interrupt))?;
         as_tuple(py, segments)
     }
 
@@ -188,7 +188,7 @@ impl TokenSampler {
         if begin > end || end > batch_size {
             return Err(Error::value(format!("share {begin}..{end} of a batch of {batch_size}")).into());
         }
-        let drawn = detached(py, |_| self.inner.draw(first_sample, batch_size))?;
+        let drawn = detached(py, |interrupt| self.inner.draw(first_sample, batch_size, interrupt))?;
         let columns = [&drawn.lists[begin..end], &drawn.rows[begin..end], &drawn.starts[begin..end]];
         self.cut_into_any(py, columns, out, mask, num_threads)?;
         as_tuple(py, drawn)
@@ -237,7 +237,10 @@ impl TokenSampler {
     ) -> PyResult<()> {
         let mut out = writable::<T>("out", out, shape)?;
         let out = out.as_slice_mut().map_err(|_| not_contiguous("out"))?;
-        detached(py, |_| batch::cut(self.inner.shards(), columns, &self.layout, self.special, out, mask, num_threads))
+        detached(py, |interrupt| {
+            let (shards, layout) = (self.inner.shards(), &self.layout);
+            batch::cut(shards, columns, layout, self.special, out, mask, num_threads, interrupt)
+        })
     }
 }
 

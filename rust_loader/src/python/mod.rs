@@ -16,8 +16,8 @@ use pyo3::prelude::*;
 use pyo3::{create_exception, wrap_pyfunction};
 
 use crate::error::{Error, Result};
+use crate::first_use;
 use crate::guard::{self, guard_call};
-use crate::stream;
 
 create_exception!(musicgen_core.native, AudioError, PyValueError, "A file or byte string is not usable audio.");
 create_exception!(musicgen_core.native, CorruptAudioError, AudioError, "Audio that is truncated or damaged.");
@@ -91,7 +91,7 @@ fn array3<T: Element>(py: Python<'_>, shape: [usize; 3], data: Vec<T>) -> Bound<
 /// What would otherwise be built at first use. A fork, or a signal handler that raises, could come in the midst of that;
 /// rust-numpy panics when numpy's import is broken off.
 fn prepare(py: Python<'_>) -> PyResult<()> {
-    stream::prepare();
+    first_use::prepare();
     py.import("numpy")?;
     PyArray2::<f32>::zeros(py, [0, 0], false).try_readonly().map(drop).map_err(PyErr::from)
 }

@@ -14,7 +14,7 @@ use crate::{hash, sampler, shard_index, shard_read};
 #[pyfunction]
 pub fn hash_bytes(py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<String> {
     let data = data.as_bytes();
-    Ok(hash::hex(&detached(py, |_| Ok(hash::of_bytes(data)))?))
+    Ok(hash::hex(&detached(py, |interrupt| hash::of_many_bytes(data, interrupt))?))
 }
 
 #[pyfunction]

@@ -1,5 +1,6 @@
 //! Jobs over all cores, with a watchdog: a job that hangs ends the test by name instead of holding it for ever.
 
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, Once};
@@ -7,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// A guard against loops without end, not a measure of speed: a job takes milliseconds.
 const HANG_SEC: u64 = 300;
+/// What a worker without a job is at.
+const NOTHING: u64 = u64::MAX;
 const MAX_SHOWN: usize = 30;
 
 #[derive(Debug)]
@@ -21,8 +24,18 @@ pub type Failure = (String, String, Vec<u8>);
 /// Where panics happened, caught ones too.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Runs `job` for 0..total and fails with what failed, whose bytes are kept for a closer look.
-pub fn run(total: u64, job: impl Fn(u64) -> Result<bool, Failure> + Sync) -> Counts {
+/// Runs `job` for 0..total and fails with what failed, whose bytes are kept for a closer look. `name` is what a job is
+/// called whose end does not come.
+pub fn run(total: u64, name: impl Fn(u64) -> String, job: impl Fn(u64) -> Result<bool, Failure> + Sync) -> Counts {
+    run_watched(total, HANG_SEC, name, job)
+}
+
+fn run_watched(
+    total: u64,
+    hang_sec: u64,
+    name: impl Fn(u64) -> String,
+    job: impl Fn(u64) -> Result<bool, Failure> + Sync,
+) -> Counts {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         std::panic::set_hook(Box::new(|info| PANICS.lock().expect("never held over a panic").push(info.to_string())));
@@ -33,15 +46,15 @@ pub fn run(total: u64, job: impl Fn(u64) -> Result<bool, Failure> + Sync) -> Cou
     let now = || began.elapsed().as_secs();
     // per worker: the job it is at, and since when
     let num_workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let places: Vec<(AtomicU64, AtomicU64)> = (0..num_workers).map(|_| Default::default()).collect();
+    let places: Vec<_> = (0..num_workers).map(|_| (AtomicU64::new(NOTHING), AtomicU64::new(0))).collect();
     let work = |place: &(AtomicU64, AtomicU64)| {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= total {
                 break;
             }
-            place.0.store(number, Ordering::Relaxed);
             place.1.store(now(), Ordering::Relaxed);
+            place.0.store(number, Ordering::Release);
             match catch_unwind(AssertUnwindSafe(|| job(number))) {
                 Ok(Ok(good)) => drop(passed.fetch_add(u64::from(good), Ordering::Relaxed)),
                 Ok(Err(failure)) => failures.lock().expect("no panic holds it").push(failure),
@@ -52,6 +65,7 @@ pub fn run(total: u64, job: impl Fn(u64) -> Result<bool, Failure> + Sync) -> Cou
                 }
             }
         }
+        place.0.store(NOTHING, Ordering::Release);
         running.fetch_sub(1, Ordering::Release);
     };
     std::thread::scope(|scope| {
@@ -62,8 +76,11 @@ pub fn run(total: u64, job: impl Fn(u64) -> Result<bool, Failure> + Sync) -> Cou
         while running.load(Ordering::Acquire) > 0 {
             std::thread::sleep(Duration::from_millis(20));
             for (job, since) in &places {
-                if next.load(Ordering::Relaxed) < total && now() > since.load(Ordering::Relaxed) + HANG_SEC {
-                    eprintln!("job {} has not ended in {HANG_SEC} s: a hang", job.load(Ordering::Relaxed));
+                let job = job.load(Ordering::Acquire);
+                if job != NOTHING && now() > since.load(Ordering::Relaxed) + hang_sec {
+                    // Not by `eprintln!`, which the test harness keeps to itself: nobody would read it.
+                    let message = format!("{} has not ended in {hang_sec} s: a hang\n", name(job));
+                    let _ = std::io::stderr().write_all(message.as_bytes());
                     std::process::abort();
                 }
             }
@@ -92,4 +109,29 @@ fn report(mut failures: Vec<Failure>) {
         }
     }
     panic!("{} failures", failures.len());
+}
+
+/// The last of three jobs hangs, when the others have long ended: this test, run again as a process of its own, must be
+/// ended by the watchdog, which says which.
+#[test]
+fn a_hang_is_named_and_ends() {
+    const MARK: &str = "HANG_FOR_TESTS";
+    if std::env::var_os(MARK).is_some() {
+        let job = |number| {
+            if number == 2 {
+                std::thread::sleep(Duration::from_secs(100)); // long enough, and no test without end either
+            }
+            Ok(true)
+        };
+        run_watched(3, 1, |number| format!("mutant {number} of a test"), job);
+        return;
+    }
+    let done = std::process::Command::new(std::env::current_exe().expect("it runs"))
+        .args(["--exact", "workers::a_hang_is_named_and_ends"])
+        .env(MARK, "1")
+        .output()
+        .expect("it can be run again");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(!done.status.success());
+    assert!(said.contains("mutant 2 of a test has not ended in 1 s: a hang"), "{said}");
 }

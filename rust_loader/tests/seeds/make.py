@@ -25,12 +25,16 @@ MADE_BY_FFMPEG = {
     "wav_s16.wav": ("-c:a", "pcm_s16le"),
     "wav_f32.wav": ("-c:a", "pcm_f32le", "-t", "0.06"),
     "wav_f64.wav": ("-c:a", "pcm_f64le", "-t", "0.06"),
+    "aifc_s16.aiff": ("-c:a", "pcm_s16le", "-t", "0.06"),
     "wav_adpcm.wav": ("-c:a", "adpcm_ms"),
     "flac.flac": ("-c:a", "flac", "-frame_size", "576", "-metadata_header_padding", "64", *TAGS),
     "alac.m4a": ("-c:a", "alac", *TAGS),
     "vorbis.ogg": ("-c:a", "libvorbis", "-q:a", "0", "-ac", "1", *TAGS),
     "opus.opus": ("-c:a", "libopus", "-b:a", "24k", "-ar", "48000", *TAGS),
     "mp3_lame.mp3": ("-c:a", "libmp3lame", "-q:a", "5", *TAGS),
+    "opus_speech.opus": ("-c:a", "libopus", "-b:a", "12k", "-application", "voip", "-ac", "1", "-ar", "48000"),
+    "mp2.mp2": ("-c:a", "mp2", "-b:a", "32k", "-ac", "1"),
+    "mp3_8000_hz.mp3": ("-c:a", "libmp3lame", "-b:a", "16k", "-ar", "8000"),
     "mp3_no_tag.mp3": ("-c:a", "libmp3lame", "-b:a", "32k", "-write_xing", "0", "-id3v2_version", "0"),
     "aac.m4a": ("-c:a", "aac", "-aac_pns", "0", "-b:a", "48k", *TAGS),
     "aac_faststart.m4a": ("-c:a", "aac", "-aac_pns", "0", "-b:a", "48k", "-movflags", "+faststart"),
@@ -48,13 +52,17 @@ MADE_BY_FFMPEG = {
     ),
     "adts.aac": ("-c:a", "aac", "-aac_pns", "0", "-b:a", "48k"),
     "mkv_flac.mkv": ("-c:a", "flac", "-frame_size", "576", *TAGS),
+    "mkv_pcm.mkv": ("-c:a", "pcm_s16le", "-t", "0.06"),
+    "mkv_aac.mkv": ("-c:a", "aac", "-aac_pns", "0", "-b:a", "48k"),
     "webm_opus.webm": ("-c:a", "libopus", "-b:a", "24k", "-ar", "48000", *TAGS),
     "webm_vorbis.webm": ("-c:a", "libvorbis", "-q:a", "0", "-ac", "1"),
 }
 MADE_BY_SOUNDFILE = {
     "wav_u8.wav": ("WAV", "PCM_U8"),
     "wav_s24.wav": ("WAV", "PCM_24"),
+    "wav_s32.wav": ("WAV", "PCM_32"),
     "aiff.aiff": ("AIFF", "PCM_16"),
+    "aiff_s24.aiff": ("AIFF", "PCM_24"),
 }
 
 
