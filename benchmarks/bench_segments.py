@@ -2,14 +2,16 @@
 
 Claims: exact, and still ahead of sphn and torchcodec on every format they read (WAV: 1.5 times), and at least 4 times
 as fast as PyAV + julius, which is what AudioCraft does. All readers take turns segment by segment in one process, one
-thread each. Peers: `pip install -r benchmarks/requirements.txt`; torchcodec also needs ffmpeg's libraries.
+thread each: first a file that no reader has read before (ours then learns where its samples lie), then the same file
+at many places. `--more` adds less usual formats. Peers: `pip install -r benchmarks/requirements.txt`; torchcodec also
+needs ffmpeg's libraries.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,40 +23,14 @@ import record
 import soundfile
 import sphn
 import torch
+from encoded import ENCODERS, MORE_ENCODERS, write_tracks
 from torchcodec.decoders import AudioDecoder
 from turns import take_turns
 
 from musicgen_core import native
 
-RATE_HZ, TARGET_HZ, SEGMENT_SEC, TRACK_SEC = 44_100, 32_000, 10, 180
-ENCODERS = {
-    "wav": ("wav", ["-c:a", "pcm_s16le"]),
-    "flac": ("flac", []),
-    "mp3-192k": ("mp3", ["-b:a", "192k"]),
-    "mp3-V2": ("mp3", ["-q:a", "2"]),
-    "ogg": ("ogg", ["-c:a", "libvorbis", "-q:a", "5"]),
-    "m4a": ("m4a", ["-c:a", "aac", "-b:a", "160k"]),
-    "opus": ("opus", ["-c:a", "libopus", "-b:a", "128k"]),
-}
+TARGET_HZ, SEGMENT_SEC, TRACK_SEC = 32_000, 10, 180
 Reader = Callable[[Path, float], object]
-
-
-def write_tracks(folder: Path) -> dict[str, Path]:
-    """One track of chords, a melody and noise, in each format."""
-    t = np.arange(RATE_HZ * TRACK_SEC) / RATE_HZ
-    melody_hz = np.random.default_rng(1).choice([440, 495, 554, 659, 740], TRACK_SEC * 4)[(t * 4).astype(int)]
-    phase = 2 * np.pi * np.cumsum(melody_hz) / RATE_HZ
-    chords = sum(np.sin(2 * np.pi * f * t) for f in (220.0, 277.2, 329.6)) * np.exp(-4 * (t % 0.5))
-    left = 0.15 * chords + 0.1 * np.sign(np.sin(phase))
-    noise_NC = np.random.default_rng(0).standard_normal((len(t), 2)) * 0.02
-    wav_NC = np.stack([left, 0.8 * np.roll(left, 300)], 1) + noise_NC
-    source = folder / "source.wav"
-    soundfile.write(source, wav_NC, RATE_HZ, subtype="PCM_24")
-    paths = {}
-    for name, (suffix, flags) in ENCODERS.items():
-        paths[name] = folder / f"{name}.{suffix}"
-        subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", source, *flags, paths[name]], check=True)
-    return paths
 
 
 def ours(path: Path, start_sec: float) -> np.ndarray:
@@ -112,41 +88,60 @@ READERS: dict[str, Reader] = {
 }
 
 
-def median_ms(path: Path, starts_sec: np.ndarray) -> dict[str, float]:
-    """Median time of each reader that reads this file; they take turns."""
-    reading: dict[str, Callable[[int], object]] = {}
+def find_readers(path: Path) -> dict[str, Reader]:
+    """Those that read this file."""
+    found: dict[str, Reader] = {}
     for name, read in READERS.items():
         try:
-            found = np.asarray(read(path, 20.0))
+            wav = np.asarray(read(path, 20.0))
         except Exception as error:  # a peer that does not read this format
             print(f"    {name} does not read {path.name}: {str(error).splitlines()[0][:80]}")
             continue
-        if abs(found.shape[-1] - SEGMENT_SEC * TARGET_HZ) > 0.01 * SEGMENT_SEC * TARGET_HZ:
-            print(f"    {name} returns {found.shape[-1]} samples of {path.name}")
+        if abs(wav.shape[-1] - SEGMENT_SEC * TARGET_HZ) > 0.01 * SEGMENT_SEC * TARGET_HZ:
+            print(f"    {name} returns {wav.shape[-1]} samples of {path.name}")
             continue
-        reading[name] = lambda number, read=read: read(path, float(starts_sec[number]))
+        found[name] = read
+    return found
+
+
+def median_ms(readers: dict[str, Reader], paths: list[Path], starts_sec: np.ndarray) -> dict[str, float]:
+    """Median time of each reader; they take turns. Segment n is of file n, or of the only one."""
+    reading = {
+        name: lambda number, read=read: read(paths[number % len(paths)], float(starts_sec[number]))
+        for name, read in readers.items()
+    }
     times = take_turns(reading, len(starts_sec), warm_up=0)
     return {name: 1e3 * statistics.median(values) for name, values in times.items()}
+
+
+def show(name: str, found: dict[str, float]) -> None:
+    cells = [f"{found[peer]:8.2f} ({found[peer] / found['ours']:5.2f}x)" if peer in found else "-" for peer in READERS]
+    print(f"{name:17}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--more", action="store_true", help="less usual formats, too")
+    parser.add_argument("--track-sec", type=int, default=TRACK_SEC, help="length of the track")
     record.add_flag(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    starts_sec = np.random.default_rng(1).uniform(0, TRACK_SEC - SEGMENT_SEC - 1, arguments.rounds)
-    rows = {}
-    print(f"{'ms (ratio)':12}" + "".join(f"{name:>22}" for name in READERS))
+    starts_sec = np.random.default_rng(1).uniform(0, arguments.track_sec - SEGMENT_SEC - 1, arguments.rounds)
+    first, again = {}, {}
+    print(f"{'ms (ratio)':17}" + "".join(f"{name:>22}" for name in READERS))
     with tempfile.TemporaryDirectory() as folder:
-        for name, path in write_tracks(Path(folder)).items():
-            rows[name] = found = median_ms(path, starts_sec)
-            cells = [
-                f"{found[peer]:8.2f} ({found[peer] / found['ours']:5.2f}x)" if peer in found else "-"
-                for peer in READERS
-            ]
-            print(f"{name:12}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
-    record.write(arguments, "segments", {"median_ms": rows, "rounds": arguments.rounds})
+        encoders = {**ENCODERS, **(MORE_ENCODERS if arguments.more else {})}
+        for name, path in write_tracks(Path(folder), encoders, arguments.track_sec).items():
+            readers = find_readers(path)
+            copies = [Path(shutil.copy(path, path.with_name(f"{n} {path.name}"))) for n in range(arguments.rounds)]
+            first[name] = median_ms(readers, copies, starts_sec)
+            show(f"{name}, first", first[name])
+            for copy in copies:
+                copy.unlink()
+            again[name] = median_ms(readers, [path], starts_sec)
+            show(name, again[name])
+    record.write(arguments, "segments", {"first_ms": first, "median_ms": again, "rounds": arguments.rounds})
 
 
 if __name__ == "__main__":

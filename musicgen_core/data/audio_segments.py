@@ -7,8 +7,10 @@ Which segment a sample is follows from (seed, epoch, index) alone, as in data/ba
         batch.wav_BCN                               # float32 [16, 1, 32000], 0 after a file's end; batch.mask_BN
         batch.next_sample                           # segments.seek(this) continues after the batch
 
-`BatchesAhead(segments)` reads ahead in a thread instead of in worker processes. Opus, AAC and Matroska are decoded from
-their start to the segment (see `native.decode_segment`), which takes long in long files.
+`BatchLoader(segments, num_workers=2)` goes on pass after pass and knows its place; `BatchesAhead(segments)` reads ahead
+in a thread instead of in worker processes. `musicgen train-codec` trains on these segments. The melody of a training
+batch is read by `TrackAudio` instead, where the batch's codes come from; both decode by `cut_pieces`. A few kinds of
+files are decoded from their start to the segment (see `native.decode_segment`), which takes long in long ones.
 
 Legend: B batch, C channels, N samples.
 """
@@ -29,6 +31,7 @@ from torch import Tensor
 from musicgen_core import native
 from musicgen_core.data.audio_cut import AudioPiece, cut_pieces
 from musicgen_core.data.batch_dataset import BatchDataset
+from musicgen_core.data.buffers import empty
 from musicgen_core.util.log import progress
 from musicgen_core.util.streams import AUDIO_SEGMENTS
 
@@ -128,7 +131,7 @@ class AudioSegments(BatchDataset[AudioBatch]):
 
     def cut(self, files_B: np.ndarray, starts_B: np.ndarray) -> tuple[Tensor, Tensor]:
         """Segments of files by number, from these samples -> wav_BCN float32, 0 after a file's end; num_valid_B."""
-        wav_BCN = torch.empty((len(files_B), self.num_channels, self.segment_samples))
+        wav_BCN = empty((len(files_B), self.num_channels, self.segment_samples), torch.float32)
         num_valid_B = np.clip(self.num_samples[files_B] - starts_B, 0, self.segment_samples)
 
         pieces = [

@@ -10,7 +10,8 @@ a batch may run over the end of an epoch: no batch is short, and every process g
         batch.codes_BKT                             # int64 [16, K, 250]; with pattern=..., also batch.sequence_BKS
         batch.next_sample                           # dataset.seek(this) continues after the batch
 
-`TokenBatches(dataset)` reads ahead in a thread instead of in worker processes; the trainer uses that.
+`BatchLoader(dataset, num_workers=2)` goes on pass after pass, knowing its place. `TokenBatches(dataset)` reads ahead in
+a thread instead of in worker processes; the trainer uses that. `AudioSegments` draws from audio files in the same way.
 
 Legend: B batch, K codebooks, T frames, S pattern steps.
 """
@@ -29,9 +30,25 @@ from torch import Tensor
 from musicgen_core import native
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.sampling import SamplingConfig, check_sampling, normalise_mix
+from musicgen_core.data.audio_segments import AudioBatch, AudioSegments
 from musicgen_core.data.batch_dataset import BatchDataset, BatchesAhead
+from musicgen_core.data.batch_loader import BatchLoader
+from musicgen_core.data.buffers import empty
 from musicgen_core.data.tracks import TrackTable
 from musicgen_core.util.streams import SEGMENTS, VALID_SEGMENTS
+
+__all__ = [
+    "AudioBatch",
+    "AudioSegments",
+    "Batch",
+    "BatchLoader",
+    "BatchesAhead",
+    "StepTable",
+    "TokenBatches",
+    "TokenDataset",
+    "count_segment_frames",
+    "valid_batches",
+]
 
 
 def count_segment_frames(segment_sec: float, codec: CodecSpec) -> int:
@@ -172,7 +189,7 @@ class TokenDataset(BatchDataset[Batch]):
 
     def _allocate(self, length: int) -> Tensor:
         shape = (self._share.stop - self._share.start, self._tracks.codec.num_codebooks, length)
-        return torch.empty(shape, dtype=torch.int64, pin_memory=self._pin_memory)
+        return empty(shape, torch.int64, self._pin_memory)
 
 
 class TokenBatches(BatchesAhead[Batch]):

@@ -17,6 +17,7 @@ import numpy as np
 from musicgen_core import native
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.util.digest import digest_file
+from musicgen_core.util.receipt import find_change
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,15 @@ class TrackTable:
         )
 
     def check(self) -> None:
-        """Read all manifests and look up every track: O(tracks), once per run.
+        """Read all manifests and their tables, and look up every track: O(tracks), once per run.
 
-        Raises ValueError that names a table which is not of its manifest, or a track without codes.
+        Raises ValueError that names a table which is not of its manifest, or not as the manifest stage left it (by the
+        stage's receipt: one flipped bit of a weight would move draws), or a track without codes.
         """
         for tracks in self.lists:
+            table = tracks.manifest.with_suffix(".tracks")
+            if difference := find_change(table):
+                raise ValueError(f"{table}: {difference}; {_REMEDY}")
             if digest_file(tracks.manifest) != tracks.manifest_digest:
                 raise ValueError(f"{tracks.manifest}: changed since {tracks.manifest.stem}.tracks was made; {_REMEDY}")
         self.sampler(seed=0, segment_frames=1, min_segment_ratio=1.0, sample_by="track").check()

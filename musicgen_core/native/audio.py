@@ -102,9 +102,9 @@ def decode_segment(
 
     The part is reached by seeking, with as much pre-roll as the codec's memory needs, at a cost that does not depend on
     where it lies. Ogg, Matroska, ADTS and MPEG files are walked once per process and file to learn where samples lie;
-    what was learnt stays in memory (64 MiB for about 300 hours; MPEG has 16 MiB of its own) until the file changes.
-    Decoded from the start instead, since only that is exact: Opus in its speech modes, fragmented MP4, files that are
-    damaged or irregular before the part.
+    what was learnt stays in memory until the file changes (at most 64 MiB, which is more than 150 hours at 24 bytes per
+    quarter of a second; MPEG has 16 MiB of its own). Decoded from the start instead, since only that is exact: Opus in
+    its speech modes, fragmented MP4, files that are damaged or irregular before the part.
 
     The one exception to bit-equality: AAC with noise substitution (PNS, which ffmpeg's own encoder uses). The standard
     leaves that noise to the decoder, whose generator's state depends on all that was decoded before. The difference is

@@ -118,6 +118,12 @@ def compare(path: Path, seal: Seal, thorough: bool = False) -> str | None:
     return None
 
 
+def find_change(path: Path) -> str | None:
+    """Read a file and say how it differs from what its stage wrote; None when it does not, or nothing seals it."""
+    seal = _find_seal(path, {})
+    return None if seal is None else compare(path, seal, thorough=True)
+
+
 def _find_seal(path: Path, known: dict[Path, dict[str, Seal]]) -> Seal | None:
     """By the file's own receipt, or by that of the folder it is in."""
     for owner in (path, path.parent, path.parent.parent):

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import soundfile
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -59,3 +60,41 @@ def test_the_training_benchmark_compares_equal_losses(load, monkeypatch: pytest.
     row = train.measure(2, 30, 1, train.time.process_time)
     assert row["loss_difference"] < 1e-4
     assert row["ratio"] > 0
+
+
+def test_the_memory_benchmark_reads_files_under_new_names_and_fits_a_line(load, tmp_path: Path) -> None:
+    memory = load("bench_memory")
+    wav_N = memory.np.zeros(44_100 * 22)
+    soundfile.write(tmp_path / "track.wav", wav_N, 44_100)
+    files = memory.NewNames(tmp_path / "new", tmp_path / "track.wav", 2)
+    seen = set()
+    for _ in range(4):
+        files.read()
+        names = set((tmp_path / "new").iterdir())
+        assert len(names) == 2
+        assert len(names - seen) >= 1
+        seen |= names
+    assert len(seen) == 5
+    assert set(memory.memory_mb()) == {"resident", "anonymous"}
+    assert memory.slope_of([3.0, 5.0, 7.0]) == pytest.approx(2.0)
+    assert memory.slope_of([3.0]) == 0.0
+
+
+def test_the_segment_benchmark_leaves_out_readers_that_fail(
+    load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for peer in ("av", "sphn", "torchcodec.decoders"):
+        pytest.importorskip(peer)
+    segments = load("bench_segments")
+    right = segments.np.zeros((1, segments.SEGMENT_SEC * segments.TARGET_HZ))
+    readers = {"ours": lambda *_: right, "short": lambda *_: right[:, :9], "fails": lambda *_: 1 / 0}
+    monkeypatch.setattr(segments, "READERS", readers)
+    path = tmp_path / "track.wav"
+    found = segments.find_readers(path)
+    assert list(found) == ["ours"]
+    assert "short returns 9 samples" in (shown := capsys.readouterr().out)
+    assert "fails does not read track.wav: division by zero" in shown
+    read = []
+    paths = [tmp_path / f"{n}.wav" for n in range(3)]
+    times = segments.median_ms({"ours": lambda path, _: read.append(path)}, paths, segments.np.arange(3.0))
+    assert (read, list(times)) == (paths, ["ours"])

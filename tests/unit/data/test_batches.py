@@ -1,6 +1,7 @@
 import dataclasses
 import os
 import pickle
+import shutil
 import warnings
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from musicgen_core.data.batches import Batch, TokenBatches, TokenDataset, count_
 from musicgen_core.data.tracks import TrackTable, open_tracks, write_track_list
 from musicgen_core.patterns.layout import build_pattern
 from musicgen_core.util.atomic import read_jsonl, write_jsonl
+from musicgen_core.util.receipt import write_receipt
 
 OPTIONS = {"seed": 7, "segment_frames": 40, "min_segment_ratio": 0.8}
 
@@ -276,6 +278,23 @@ def test_a_manifest_without_its_table_or_with_another_is_named(
         (tmp_path / "train.jsonl").write_text("")
         write_track_list(manifest)
         open_tracks([tmp_path], [index], "train", SPEC)
+
+
+def test_a_flipped_bit_of_a_weight_is_noticed_at_the_start_of_a_run(
+    corpora: list[tuple[Path, Path]], tmp_path: Path
+) -> None:
+    source, index = corpora[0]
+    folder = tmp_path / "a"
+    shutil.copytree(source, folder)
+    write_receipt(folder, "manifest", 1, {}, {}, 1.0)
+    open_tracks([folder], [index], "train", SPEC).check()
+    table = folder / "train.tracks"
+    data, status = bytearray(table.read_bytes()), table.stat()
+    data[64 + 6 * 32] ^= 1  # the first sum of weights: after 6 keys, ends and lengths
+    table.write_bytes(data)
+    os.utime(table, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(ValueError, match=r"train\.tracks: its \d+ bytes are not those .* make the manifest again"):
+        open_tracks([folder], [index], "train", SPEC).check()
 
 
 def test_counts_that_do_not_fit_are_refused(tracks: TrackTable, corpora: list[tuple[Path, Path]]) -> None:

@@ -16,13 +16,12 @@ from torch.utils.data import DataLoader
 
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.load import from_json, to_json
-from musicgen_core.data.audio_segments import AudioSegments
-from musicgen_core.data.batches import TokenDataset
+from musicgen_core.data.batches import AudioSegments, BatchLoader, TokenDataset
 from musicgen_core.data.token_stream import TokenStream
 from musicgen_core.data.tracks import open_tracks
 
 README = Path(__file__).parents[3] / "README.md"
-NAMES = (Path, DataLoader, CodecSpec, from_json, open_tracks, TokenDataset, AudioSegments, TokenStream)
+NAMES = (Path, DataLoader, CodecSpec, from_json, open_tracks, TokenDataset, AudioSegments, BatchLoader, TokenStream)
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
