@@ -14,8 +14,10 @@ from typing import Any
 
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.load import from_record
+from musicgen_core.config.places import has_places, is_same_elsewhere
 from musicgen_core.config.root import RunConfig, TrainStageConfig, project_train
 from musicgen_core.flow.ancestors import Kinship
+from musicgen_core.flow.facts import read_facts
 from musicgen_core.flow.signature import SHOWN_DIGITS
 from musicgen_core.stages import STAGES
 
@@ -92,7 +94,7 @@ def _describe(
     if begun:
         continues = _read_config(there[folder]).get("continued_from")
     else:
-        predecessor = _find_predecessor(run, there, codec)
+        predecessor = _find_predecessor(run, there, codec, kin.facts[key], runs_dir.parent / "plan")
         continues = predecessor if run.on_changed_data == "continue" else None
     apart = continues is not None  # it starts from its predecessor, who had started from the others
     return PlannedRun(
@@ -110,13 +112,17 @@ def _describe(
     )
 
 
-def _find_predecessor(run: RunConfig, there: dict[str, Path], codec: CodecSpec) -> str | None:
+def _find_predecessor(
+    run: RunConfig, there: dict[str, Path], codec: CodecSpec, facts: dict[str, Any], plan_dir: Path
+) -> str | None:
     settings = project_train(run, codec)
     candidates = []
     for folder, path in there.items():
         if _split(folder)[0] == run.name and any(path.glob("checkpoints/step-*")):
             config = _read_config(path)
-            if _settings(config) == settings and config.get("stage_version") == STAGES["train"].version:
+            known = read_facts(plan_dir, folder)  # these tell new weights in an old place, which settings do not
+            same = known["train"] == facts["train"] if known else _settings(config) == settings
+            if same and config.get("stage_version") == STAGES["train"].version:
                 candidates.append((path.joinpath("config.json").stat().st_mtime_ns, folder))
     return max(candidates)[1] if candidates else None
 
@@ -127,6 +133,13 @@ def _settings(config: dict[str, Any]) -> TrainStageConfig | None:
         return from_record(config)
     except ValueError:
         return None
+
+
+def with_former_places(config: TrainStageConfig, run_dir: Path) -> TrainStageConfig:
+    """A trained run's config with the folders of frozen models and weights where they lay when it was trained: moved
+    since, they make nothing stale."""
+    former = _settings(_read_config(run_dir)) if has_places(config) else None
+    return former if former is not None and is_same_elsewhere(former, config) else config
 
 
 def _has_begun(folder: Path) -> bool:

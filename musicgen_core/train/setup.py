@@ -14,9 +14,11 @@ from torch.distributed.tensor import DTensor
 
 from musicgen_core.config.batching import check_batch
 from musicgen_core.config.condition import reads_audio
+from musicgen_core.config.places import without_places
 from musicgen_core.config.plain import fill_in
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.config.sampling import normalise_mix
+from musicgen_core.config.source import check_source
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.config.upkeep import UpkeepConfig
 from musicgen_core.data.batches import TokenBatches, TokenDataset, count_segment_frames
@@ -277,6 +279,8 @@ def _write_config(job: TrainJob) -> None:
     if not begun:
         parent = job.continue_from or job.extend_from
         init = job.config.training.init_from
+        if init is not None and parent is None:
+            check_source(init, job.init_digest)
         origin["init_from"] = describe_initial(init, job.init_from, job.init_digest, parent)
     code = digest_code()
     now = json.loads(json.dumps({**asdict(job.config), **origin, "digests": digests}))
@@ -285,7 +289,8 @@ def _write_config(job: TrainJob) -> None:
         now["init_from"] = before.get("init_from")
         if before.pop("versions") != versions() or before.pop("code", code) != code:
             say("train: note: other code or package versions than when this run began; numbers may differ slightly")
-        if differences := [text for text in _differences(before, now) if not text.startswith("training.init_from.")]:
+        found = _differences(without_places(before), without_places(now))
+        if differences := [text for text in found if not text.startswith("training.init_from.")]:
             raise Refused(
                 f"{job.run_dir} holds checkpoints of another run: {'; '.join(differences[:5])}; "
                 "give the old values, or another run directory"
