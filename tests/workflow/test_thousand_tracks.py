@@ -172,7 +172,6 @@ KEYS = [
     ("corpora", {"mine": MINE | {"licenses": ["CC0-1.0"]}}, MANIFEST),
     ("corpora", {"mine": MINE | {"weight": 2.0}}, MANIFEST),
     ("corpora", {"mine": MINE | {"captions": ["txt", "captions.csv"]}}, ()),
-    ("corpora", {"mine": MINE | {"captions": ["txt"], "group_by": "track"}}, ALL),
     ("conditioner", {"kind": "lut", "num_bins": 300}, BELOW_TRAINING),
     ("data", {"min_duration_sec": 0.1, "max_duration_sec": 9.0}, ALL),
     ("data", {"min_duration_sec": 0.1, "valid_fraction": 0.2}, MANIFEST),
