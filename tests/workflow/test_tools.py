@@ -181,7 +181,7 @@ def test_plan_says_what_it_costs(tools: Tools) -> None:
     seconds = sum(soundfile.info(path).duration for path in tools.music.glob("*.wav"))
     lines = tools.musicgen("plan")
     hours, audio_gb = f"{seconds / 3600:.2f}", f"{seconds * RATE_HZ * 3 * 0.6 / 1e9:.3f}"
-    assert (hours, audio_gb) >= ("0.11", "0.011"), "figures that show"
+    assert (hours, audio_gb) >= ("0.11", "0.006"), "figures that show"
     figures = [re.split(r"  +", line) for line in (*starting(lines, "resample"), *starting(lines, "tokenize"))]
     assert figures[0][:4] == ["resample", "3", hours, audio_gb]
     assert figures[1][:3] == ["tokenize", "3", hours]
@@ -189,8 +189,10 @@ def test_plan_says_what_it_costs(tools: Tools) -> None:
     code_bytes = seconds * codec["sample_rate_hz"] / codec["hop_samples"] * codec["num_codebooks"] * 2
     assert figures[1][3] == f"{code_bytes / 1e9:.3f}"
     for figure in figures:
-        took, rate = re.fullmatch(r"(\d+) s \(earlier jobs: (\d+) times real time\)", figure[4]).groups()
-        assert int(took) == pytest.approx(seconds / int(rate), rel=0.02, abs=1)
+        found = re.fullmatch(r"(\d+) (s|min) \(earlier jobs: (\d+) times real time\)", figure[4])
+        assert found, figure
+        took_sec = seconds / int(found[3])
+        assert int(found[1]) == pytest.approx(took_sec / (60 if found[2] == "min" else 1), rel=0.2, abs=1)
     assert starting(lines, "run base (base-")[0].endswith("4 steps of 16 x 1 s, fp32")
     assert any("memory of each of 1 process(es), estimated: " in line for line in lines)
     assert "13 jobs" in lines
