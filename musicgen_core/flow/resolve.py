@@ -31,6 +31,7 @@ from musicgen_core.flow.lineage import PlannedRun, place_runs, say_policy, with_
 from musicgen_core.flow.lists import write_list, write_stage
 from musicgen_core.flow.outside import NAME as outside_name
 from musicgen_core.flow.outside import OutsideDigests, write_recordings
+from musicgen_core.flow.padding import settle_padding
 from musicgen_core.stages.scan import digest_config
 from musicgen_core.stages.scan import run as scan
 from musicgen_core.util.atomic import write_json_if_changed, write_text_if_changed
@@ -38,6 +39,8 @@ from musicgen_core.util.digest import digest_file
 from musicgen_core.util.log import say
 
 LOCKS = Path(".snakemake/locks")
+
+PADDING_NAME = "padding.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +111,7 @@ def resolve(root: RootConfig, targets: frozenset[str] = frozenset()) -> Flow:
     configs = resolve_runs(root)
     folder = Path(root.results) / "plan"
     plan, codec, frozen = _make_plan(root, configs, folder)
-    every = with_ancestors(configs)
+    every = settle_padding(with_ancestors(configs), folder / PADDING_NAME)
     outside = OutsideDigests(folder / outside_name)
     kin = relate(configs, every, root, plan, codec, folder / "sources.json", outside)
     planned = place_runs(every, kin, Path(root.results) / "runs", codec)
@@ -148,8 +151,8 @@ def _make_plan(root: RootConfig, runs: dict[str, RunConfig], folder: Path) -> tu
 
 def read_flow(root: RootConfig) -> Flow:
     """Take what the last `resolve` wrote; for job processes, which never scan. Raises ValueError naming a bad file."""
-    configs = with_ancestors(resolve_runs(root))
     folder = Path(root.results) / "plan"
+    configs = settle_padding(with_ancestors(resolve_runs(root)), folder / PADDING_NAME)
     plan = read_plan(folder / "plan.json")
     codec = from_json(CodecSpec, (folder / "codec.json").read_text(encoding="utf-8"))
     try:
