@@ -40,6 +40,15 @@ def digest_source(init: InitFromConfig) -> str:
     return digest_json([entry["files"].get(name) for name in names])
 
 
+def check_source(init: InitFromConfig, planned: str) -> None:
+    """ValueError unless the weights at a path are those that the run was planned with, where their digest is given."""
+    if init.path is not None and planned and (found := digest_source(init)) != planned:
+        raise ValueError(
+            f"{KEY}.path: the weights at {init.path} changed since the plan: digest {found[:8]}, planned was "
+            f"{planned[:8]}; start snakemake again"
+        )
+
+
 def list_weights(source: Path) -> list[Path]:
     """The files whose bytes are the weights: themselves, or the manifest that has their digests."""
     if source.is_file():

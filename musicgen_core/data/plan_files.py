@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -46,6 +47,13 @@ def show_rejected(folder: Path, count: int) -> list[tuple[str, str, str]]:
     """The first rejected files: path, reason, detail."""
     lines = SortedLines(folder / "inventory.jsonl", lambda line: str(line["path"]))
     return [(one["path"], one["reason"], one["detail"]) for one in lines.first_with('"status": "rejected"', count)]
+
+
+def write_rejected(folder: Path) -> None:
+    """Write the rejected files' lines once more by themselves: they alone of the inventory are what a report shows."""
+    lines = SortedLines(folder / "inventory.jsonl", lambda line: str(line["path"]))
+    found = [one for one in lines.first_with('"status": "rejected"', sys.maxsize) if one["status"] == "rejected"]
+    write_text_if_changed(folder / "rejected.jsonl", "".join(_encode(one) + "\n" for one in found))
 
 
 def show_notes(folder: Path, count: int) -> list[dict[str, Any]]:

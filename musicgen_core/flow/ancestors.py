@@ -14,7 +14,8 @@ from musicgen_core.config.root import RootConfig, RunConfig
 from musicgen_core.config.source import digest_source, find_source, list_weights
 from musicgen_core.config.start import KEY, InitFromConfig
 from musicgen_core.data.plan import Plan
-from musicgen_core.flow.signature import sign
+from musicgen_core.flow.outside import OutsideDigests, stamp
+from musicgen_core.flow.signature import list_facts, sign
 from musicgen_core.util.atomic import write_json_if_changed
 from musicgen_core.util.log import say
 
@@ -49,6 +50,9 @@ class Kinship:
     starts: dict[str, str] = field(default_factory=dict)
     """Key -> key of the run whose weights it starts from."""
 
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Key -> what its signature covers."""
+
     digests: dict[str, str] = field(default_factory=dict)
     """Key -> digest of what it starts from: the other run's signature, or that of the files at a path."""
 
@@ -60,8 +64,10 @@ def relate(
     plan: Plan,
     codec: CodecSpec,
     cache: Path,
+    outside: OutsideDigests,
 ) -> Kinship:
-    """Sign `named` runs and all that they come from (`runs`). `cache` remembers digests of files by size and time.
+    """Sign `named` runs and all that they come from (`runs`). `cache` remembers digests of weights to start from by
+    size and times, `outside` those of frozen models.
 
     Raises ValueError or OSError when the weights at a path are not there.
     """
@@ -76,9 +82,12 @@ def relate(
                 kin.digests[key] = sign_one(init.run) if init.run is not None else sources.find(init)
                 if init.run is not None:
                     kin.starts[key] = init.run
-            kin.signatures[key] = sign(run, root, plan, codec, kin.digests.get(key))
-            start = kin.former[init.run] if init is not None and init.run is not None else kin.digests.get(key)
-            kin.former[key] = sign(run, root, plan, codec, start, former=True)
+            find, start = outside.find_folder, kin.digests.get(key)
+            kin.facts[key] = list_facts(run, root, plan, codec, find, start)
+            kin.signatures[key] = sign(kin.facts[key])
+            if init is not None and init.run is not None:
+                start = kin.former[init.run]
+            kin.former[key] = sign(list_facts(run, root, plan, codec, find, start, former=True))
         return kin.signatures[key]
 
     for key, run in runs.items():
@@ -98,7 +107,7 @@ def relate(
 
 
 class SourceDigests:
-    """Digests of weights at paths, by the size and time of their files, so that a dry run reads none twice."""
+    """Digests of weights at paths, by size, mtime and ctime of their files, so that a dry run reads none twice."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.used = path, dict[str, Any]()
@@ -117,7 +126,7 @@ class SourceDigests:
             folder = find_source(init)
             if old is None:  # a run that has begun with them goes on
                 require_pickle(folder, init.accept_pickle, f"{KEY}.accept_pickle")
-            stamps = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in list_weights(folder)]
+            stamps = [[p.name, *stamp(p)] for p in list_weights(folder)]
         except FileNotFoundError:
             if old is None:
                 raise

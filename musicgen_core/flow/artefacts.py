@@ -17,6 +17,9 @@ LEFTOVER = re.compile(r"^\..+\.(\d+)\.(tmp|old)$")
 
 CORPUS_FILES = (
     "inventory.jsonl",
+    "rejected.jsonl",
+    "rejected.digest",
+    "words.digest",
     "metadata.jsonl",
     "notes.jsonl",
     "cache.jsonl",
@@ -63,10 +66,13 @@ def list_used(flow: Flow) -> set[Path]:
     """Every file but those of runs that the config refers to; receipts go with what they seal."""
     results, used = Path(flow.results), set()
     plan_dir = Path(flow.plan_dir)
-    names = ("plan.json", "where.json", "codec.json", "runs.json", "sources.json", "upkeep.json")
+    names = ("plan.json", "where.json", "codec.json", "runs.json", "sources.json", "upkeep.json", "outside.json")
     used |= {plan_dir / name for name in names}
     for stage, name in flow.configs():
         used.add(plan_dir / "stages" / stage / f"{name}.json" if name else plan_dir / f"stages/{stage}.json")
+    used |= {plan_dir / "recordings" / f"{run}.json" for run in flow.runs}
+    trained = [path.parent.name for path in Path(flow.runs_dir).glob("*/config.json")]
+    used |= {plan_dir / "facts" / f"{run}.json" for run in (*flow.runs, *trained)}
     for corpus, planned in flow.plan.corpora.items():
         used |= {plan_dir / corpus / name for name in CORPUS_FILES}
         used |= {plan_dir / corpus / "lists" / f"{name}.txt" for name in ("prepared", "audio", flow.codec_name)}

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from musicgen_core.config.plain import fill_in, to_plain
-from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.flow.dry_run import Job
+from musicgen_core.flow.facts import differences
+from musicgen_core.flow.former import (
+    SHOWN,
+    explain_new_buckets,
+    explain_new_run,
+    explain_new_tokens,
+    find_config,
+    shorten,
+)
 from musicgen_core.flow.resolve import Flow
 from musicgen_core.stages import STAGES
 from musicgen_core.util.atomic import read_jsonl
 from musicgen_core.util.receipt import Receipt, check_inputs, compare, read_receipt
-
-SHOWN = 3
 
 
 def explain(job: Job, flow: Flow, makers: dict[str, Job]) -> str:
@@ -29,7 +33,8 @@ def _explain_stage(job: Job, flow: Flow, makers: dict[str, Job]) -> Iterator[str
     receipt = next((r for path in job.outputs if (r := _receipt(Path(path))) is not None), None)
     missing = [path for path in job.outputs if not Path(path).exists()]
     if missing and receipt is None:
-        yield f"{missing[0]} was never made"
+        known = list(_explain_new(job, flow))
+        yield from shorten(known) if known else [f"{missing[0]} was never made"]
         return
     if missing:
         yield f"{missing[0]} is gone"
@@ -48,13 +53,22 @@ def _explain_stage(job: Job, flow: Flow, makers: dict[str, Job]) -> Iterator[str
         yield from _made_anew(job, makers)
 
 
+def _explain_new(job: Job, flow: Flow) -> Iterator[str]:
+    """What an output that was never made takes the place of."""
+    if "run" in job.wildcards:
+        yield from explain_new_run(job, flow)
+        return
+    if "bucket" in job.wildcards:
+        yield from explain_new_buckets(job, flow)
+    if job.stage in ("tokenize", "index"):
+        yield from explain_new_tokens(job, flow)
+
+
 def _differences_of_stage(job: Job, flow: Flow, receipt: Receipt) -> Iterator[str]:
     version = STAGES[job.stage].version
     if receipt.stage_version != version:
         yield f"version of {job.stage} {receipt.stage_version} -> {version}"
-    config = find_config(job, flow)
-    if config is not None:
-        yield from shorten(differences(receipt.config, json.loads(json.dumps(to_plain(config)))))
+    yield from shorten(differences(receipt.config, find_config(job, flow)))
 
 
 def _differences_of_inputs(job: Job, flow: Flow, receipt: Receipt, makers: dict[str, Job]) -> Iterator[str]:
@@ -111,55 +125,12 @@ def _explain_training(job: Job, flow: Flow) -> Iterator[str]:
         return
     if planned.done:
         return
-    older = sorted(
-        (path for path in Path(flow.runs_dir).glob(f"{planned.name}-*/config.json") if path.parent.name != folder),
-        key=lambda path: path.stat().st_mtime_ns,
-    )
     if planned.extends:
         yield f"extends {planned.extends} to {flow.runs[folder].training.steps} steps"
     if planned.starts:
         yield f"starts from the weights of {planned.starts}"
-    if not older:
-        yield f"{run_dir}/DONE was never made"
-        return
-    before = json.loads(older[-1].read_text(encoding="utf-8"))
-    now = json.loads(json.dumps(asdict(flow.configs()["train", folder])))
-    then = fill_in(TrainStageConfig, {key: before[key] for key in now if key in before})
-    changed = list(shorten(differences(then, now)))
-    if before.get("stage_version", STAGES["train"].version) != STAGES["train"].version:
-        changed.append(f"version of train {before['stage_version']} -> {STAGES['train'].version}")
-    if not changed:
-        changed = ["its music, its words, or how they are prepared changed (see the jobs of its corpora)"]
-    yield f"unlike {older[-1].parent.name}: {', '.join(changed)}"
-
-
-def find_config(job: Job, flow: Flow) -> Any:
-    """The part of the config that a job's stage may depend on."""
-    configs = flow.configs()
-    name = job.wildcards.get("run") or job.wildcards.get("corpus") or ""
-    return configs.get((job.stage, name)) or configs.get((job.stage, ""))
-
-
-def differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
-    """`key old -> new` for every leaf that differs."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted({*before, *now}):
-            yield from differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
-    elif before != now:
-        yield f"{name} {_shown(before)} -> {_shown(now)}"
-
-
-def shorten(texts: Iterator[str]) -> Iterator[str]:
-    """The first few, and how many more there are."""
-    kept = list(texts)
-    yield from kept[:SHOWN]
-    if len(kept) > SHOWN:
-        yield f"and {len(kept) - SHOWN} more"
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    unlike = list(explain_new_run(job, flow))
+    yield from unlike or [f"{run_dir}/DONE was never made"]
 
 
 def _plain(reason: str) -> str:

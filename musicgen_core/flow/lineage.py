@@ -15,8 +15,10 @@ from typing import Any
 from musicgen_core.config.data import CodecSpec
 from musicgen_core.config.execution import pick_execution, without_execution
 from musicgen_core.config.load import from_record
+from musicgen_core.config.places import is_same_elsewhere
 from musicgen_core.config.root import RunConfig, TrainStageConfig, project_train
 from musicgen_core.flow.ancestors import Kinship
+from musicgen_core.flow.facts import read_facts
 from musicgen_core.flow.signature import SHOWN_DIGITS, as_signed
 from musicgen_core.stages import STAGES
 
@@ -99,7 +101,7 @@ def _describe(
     if begun:
         continues = _read_config(there[folder]).get("continued_from")
     else:
-        predecessor = _find_predecessor(run, there, codec)
+        predecessor = _find_predecessor(run, there, codec, kin.facts[key], runs_dir.parent / "plan")
         continues = predecessor if run.on_changed_data == "continue" else None
     apart = continues is not None  # it starts from its predecessor, who had started from the others
     return PlannedRun(
@@ -123,13 +125,17 @@ def _find_start(key: str, kin: Kinship, signatures: dict[str, str]) -> str | Non
     return kin.former[kin.starts[key]] if former else kin.digests.get(key)
 
 
-def _find_predecessor(run: RunConfig, there: dict[str, Path], codec: CodecSpec) -> str | None:
+def _find_predecessor(
+    run: RunConfig, there: dict[str, Path], codec: CodecSpec, facts: dict[str, Any], plan_dir: Path
+) -> str | None:
     settings = project_train(as_signed(run), codec)
     candidates = []
     for folder, path in there.items():
         if _split(folder)[0] == run.name and any(path.glob("checkpoints/step-*")):
             config = _read_config(path)
-            if _settings(config) == settings and config.get("stage_version") == STAGES["train"].version:
+            known = read_facts(plan_dir, folder)  # these tell new weights in an old place, which settings do not
+            same = known["train"] == facts["train"] if known else _settings(config) == settings
+            if same and config.get("stage_version") == STAGES["train"].version:
                 candidates.append((path.joinpath("config.json").stat().st_mtime_ns, folder))
     return max(candidates)[1] if candidates else None
 
@@ -143,13 +149,15 @@ def _settings(config: dict[str, Any]) -> TrainStageConfig | None:
         return None
 
 
-def with_former_execution(config: TrainStageConfig, run_dir: Path) -> TrainStageConfig:
-    """A trained run's config, computed as its record says: another way makes nothing stale."""
+def as_trained(config: TrainStageConfig, run_dir: Path) -> TrainStageConfig:
+    """A trained run's config, computed as its record says, with frozen models and weights where they lay: neither
+    another way nor another place makes anything stale."""
     try:
         former = from_record(_read_config(run_dir))
     except ValueError:
         return config
-    return replace(config, training=replace(config.training, **pick_execution(former.training)))
+    config = replace(config, training=replace(config.training, **pick_execution(former.training)))
+    return former if is_same_elsewhere(former, config) else config
 
 
 def _has_begun(folder: Path) -> bool:

@@ -26,12 +26,16 @@ from musicgen_core.config.root import (
 )
 from musicgen_core.data.plan import Plan, Where, read_plan
 from musicgen_core.flow.ancestors import relate, with_ancestors
-from musicgen_core.flow.lineage import PlannedRun, place_runs, say_policy, with_former_execution
+from musicgen_core.flow.facts import write_facts
+from musicgen_core.flow.lineage import PlannedRun, as_trained, place_runs, say_policy
 from musicgen_core.flow.lists import write_list, write_stage
+from musicgen_core.flow.outside import NAME as outside_name
+from musicgen_core.flow.outside import OutsideDigests, write_recordings
 from musicgen_core.flow.padding import settle_padding
 from musicgen_core.stages.scan import digest_config
 from musicgen_core.stages.scan import run as scan
 from musicgen_core.util.atomic import write_json_if_changed, write_text_if_changed
+from musicgen_core.util.digest import digest_file
 from musicgen_core.util.log import say
 
 LOCKS = Path(".snakemake/locks")
@@ -91,7 +95,7 @@ class Flow:
         for folder, run in self.runs.items():
             config = project_train(run, self.codec)
             done = self.planned[folder].done
-            found["train", folder] = with_former_execution(config, Path(self.runs_dir) / folder) if done else config
+            found["train", folder] = as_trained(config, Path(self.runs_dir) / folder) if done else config
             found["generate", folder] = project_generate(self.root, run)
             found["evaluate", folder] = project_evaluate(run)
         return found
@@ -108,12 +112,15 @@ def resolve(root: RootConfig, targets: frozenset[str] = frozenset()) -> Flow:
     folder = Path(root.results) / "plan"
     plan, codec, frozen = _make_plan(root, configs, folder)
     every = settle_padding(with_ancestors(configs), folder / PADDING_NAME)
-    kin = relate(configs, every, root, plan, codec, folder / "sources.json")
+    outside = OutsideDigests(folder / outside_name)
+    kin = relate(configs, every, root, plan, codec, folder / "sources.json", outside)
     planned = place_runs(every, kin, Path(root.results) / "runs", codec)
     flow = _assemble(root, every, plan, codec, planned)
     _speak(flow, targets)
     if not frozen:
+        outside.save()
         _write(flow, folder)
+        write_facts(folder, {one.folder: kin.facts[one.key] for one in planned.values()})
     return flow
 
 
@@ -186,7 +193,13 @@ def _write(flow: Flow, folder: Path) -> None:
     write_json_if_changed(folder / "runs.json", {one.key: asdict(one) for one in flow.planned.values()})
     for (stage, name), config in flow.configs().items():
         write_stage(folder / "stages", stage, config, name)
+    write_recordings(folder, flow.runs)
     for corpus, planned in flow.plan.corpora.items():
+        # what rules take as inputs: the files themselves may be large, and Snakemake then knows their times alone
+        write_text_if_changed(folder / corpus / "words.digest", planned.metadata_digest + "\n")
+        write_text_if_changed(
+            folder / corpus / "rejected.digest", digest_file(folder / corpus / "rejected.jsonl") + "\n"
+        )
         buckets, lists = list(planned.buckets), folder / corpus / "lists"
         audio = f"{flow.results}/audio/{corpus}"
         write_list(lists / "prepared.txt", audio, buckets, ".jsonl")

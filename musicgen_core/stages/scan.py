@@ -26,6 +26,7 @@ from musicgen_core.data.plan_files import (
     write_bucket,
     write_lines,
     write_notes,
+    write_rejected,
 )
 from musicgen_core.data.snapshot import (
     FILES,
@@ -44,7 +45,7 @@ from musicgen_core.util.digest import digest_json, digest_lines
 from musicgen_core.util.log import say
 
 SHOWN_NOTES = 3
-WRITTEN = ("inventory.jsonl", "notes.jsonl", "metadata.jsonl", FORMER, ROWS)
+WRITTEN = ("inventory.jsonl", "rejected.jsonl", "notes.jsonl", "metadata.jsonl", FORMER, ROWS)
 
 
 def run(config: ScanStageConfig, *, results: Path) -> Plan:
@@ -82,6 +83,7 @@ def _plan_corpus(name: str, corpus: CorpusConfig, config: ScanStageConfig, resul
         return former.plan
     amended = amend(name, corpus, config.data, folder, former, found) if former is not None else None
     plan, spare, aside = amended or _plan_anew(name, corpus, config, folder, found)
+    write_rejected(folder)
     lines = _describe(name, plan, folder)
     if spare is not None:
         found.write(folder / FILES)

@@ -12,8 +12,10 @@ from dataclasses import asdict
 from typing import Any
 
 from musicgen_core.config.execution import EXECUTION, describe_changes, pick_execution
+from musicgen_core.config.places import without_places
 from musicgen_core.config.plain import fill_in
 from musicgen_core.config.root import TrainStageConfig
+from musicgen_core.config.source import check_source
 from musicgen_core.train.initial import describe_initial
 from musicgen_core.train.inputs import digest_corpora, digest_others
 from musicgen_core.train.job import TrainJob
@@ -40,6 +42,8 @@ def write_record(job: TrainJob, num_processes: int) -> None:
     if not begun:
         parent = job.continue_from or job.extend_from
         init = job.config.training.init_from
+        if init is not None and parent is None:
+            check_source(init, job.init_digest)
         origin["init_from"] = describe_initial(init, job.init_from, job.init_digest, parent)
     code = digest_code()
     now = json.loads(json.dumps({**asdict(job.config), **origin, "digests": digest_corpora(job), **digest_others(job)}))
@@ -51,7 +55,8 @@ def write_record(job: TrainJob, num_processes: int) -> None:
                 before[name] = now[name]
         if before.pop("versions") != versions() or before.pop("code", code) != code:
             say("train: note: other code or package versions than when this run began; numbers may differ slightly")
-        if refused := [text for text in _differences(before, now) if not text.startswith("training.init_from.")]:
+        found = _differences(without_places(before), without_places(now))
+        if refused := [text for text in found if not text.startswith("training.init_from.")]:
             raise Refused(
                 f"{job.run_dir} holds checkpoints of another run: {'; '.join(refused[:5])}; "
                 "give the old values, or another run directory"

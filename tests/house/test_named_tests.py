@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 NAMED = re.compile(r"`((?:[\w/]+/)?test_\w+)(?:\.py)?::(test_\w+)`")
+BARE = re.compile(r"`((?:[\w/]+/)?test_\w+\.py)`")
 TESTS = {path.with_suffix("").as_posix(): path for path in (ROOT / "tests").rglob("test_*.py")}
 
 # Pages whose tables have a test in each row: their section, how many rows there are at least, what a row says without
@@ -24,6 +25,10 @@ def is_there(file: str, name: str) -> bool:
     return any(re.search(rf"^def {name}\(", path.read_text(), re.MULTILINE) for path in paths)
 
 
+def is_a_file(name: str) -> bool:
+    return any(f"{stem}.py".endswith(f"/{name}") for stem in TESTS)
+
+
 def rows(page: str) -> list[str]:
     """Rows of the tables of a page's section, without heads."""
     section = (ROOT / "docs" / page).read_text().partition(TABLES[page][0])[2]
@@ -35,6 +40,11 @@ def rows(page: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_named_tests_exist(page: Path) -> None:
     assert [f"{file}::{name}" for file, name in NAMED.findall(page.read_text()) if not is_there(file, name)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_files_named_by_themselves_exist(page: Path) -> None:
+    assert [name for name in BARE.findall(page.read_text()) if not is_a_file(name)] == []
 
 
 @pytest.mark.parametrize("page", TABLES)
@@ -54,4 +64,7 @@ def test_what_is_absent_is_noticed() -> None:
     assert is_there("tests/house/test_named_tests", "test_what_is_absent_is_noticed")
     assert is_there("test_named_tests", "test_what_is_absent_is_noticed")
     assert not is_there("test_named_tests", "test_what_is_not_there")
+    assert BARE.findall("`tests/house/test_named_tests.py` (`test_x`)") == ["tests/house/test_named_tests.py"]
+    assert is_a_file("test_named_tests.py")
+    assert not is_a_file("unit/test_named_tests.py")
     assert not is_there("tests/unit/test_named_tests", "test_what_is_absent_is_noticed")

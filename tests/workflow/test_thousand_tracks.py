@@ -19,6 +19,8 @@ from thousand_tracks import (
     make_thousand,
 )
 
+from musicgen_core.stages import STAGES
+
 pytestmark = pytest.mark.slow
 
 CORPUS_JOBS: Jobs = [("index", "corpus=mine"), ("manifest", "corpus=mine")]
@@ -161,7 +163,20 @@ def jobs_of(project: Thousand, rules: tuple[str, ...]) -> Jobs:
 
 
 ALL = ("resample", "tokenize", "index", "manifest", *BELOW_TRAINING)
+MANIFEST = ("manifest", *BELOW_TRAINING)
+MINE = {"path": "music", "captions": ["captions.csv", "txt"], "num_buckets": 64}
 KEYS = [
+    ("corpora", {"mine": MINE | {"num_buckets": 32}}, ALL),
+    ("corpora", {"mine": MINE | {"group_by": "track"}}, ALL),
+    ("corpora", {"mine": MINE | {"license": "CC-BY-4.0"}}, MANIFEST),
+    ("corpora", {"mine": MINE | {"licenses": ["CC0-1.0"]}}, MANIFEST),
+    ("corpora", {"mine": MINE | {"weight": 2.0}}, MANIFEST),
+    ("corpora", {"mine": MINE | {"captions": ["txt", "captions.csv"]}}, ()),
+    ("conditioner", {"kind": "lut", "num_bins": 300}, BELOW_TRAINING),
+    ("data", {"min_duration_sec": 0.1, "max_duration_sec": 9.0}, ALL),
+    ("data", {"min_duration_sec": 0.1, "valid_fraction": 0.2}, MANIFEST),
+    ("data", {"min_duration_sec": 0.1, "evaluate_fraction": 0.2}, MANIFEST),
+    ("data", {"min_duration_sec": 0.1, "allow_uncaptioned": True}, MANIFEST),
     ("audio", {"loudness_lufs": -14.0}, ALL),
     ("data", {"min_duration_sec": 0.1, "silence_dbfs": -50.0}, ALL),
     ("data", {"min_duration_sec": 0.1, "split_salt": "1"}, ("manifest", *BELOW_TRAINING)),
@@ -176,9 +191,13 @@ KEYS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("section", "value", "rules"), KEYS, ids=[f"{s}.{list(v)[-1]}" if isinstance(v, dict) else s for s, v, _ in KEYS]
-)
+def name_key(section: str, value: object) -> str:
+    if section == "corpora" and isinstance(value, dict):
+        return "+".join(["corpora", *(key for key, one in value["mine"].items() if MINE.get(key) != one)])
+    return f"{section}.{list(value)[-1]}" if isinstance(value, dict) else section
+
+
+@pytest.mark.parametrize(("section", "value", "rules"), KEYS, ids=[name_key(s, v) for s, v, _ in KEYS])
 def test_a_config_key(thousand: Thousand, section: str, value: object, rules: tuple[str, ...]) -> None:
     with thousand.changed():
         thousand.config[section] = value
@@ -196,15 +215,31 @@ def test_a_comment_and_white_space_in_a_rule(thousand: Thousand) -> None:
         path.write_text(text)
 
 
-@pytest.mark.parametrize("stage", ["tokenize", "generate"])
+VERSIONS = {
+    "resample": ALL,
+    "manifest": MANIFEST,
+    "tokenize": ("tokenize", "index", *BELOW_TRAINING),
+    "index": ("index", *BELOW_TRAINING),
+    "train": BELOW_TRAINING,
+    "export": ("export", "generate", "evaluate", "report_run"),
+    "generate": ("generate", "evaluate", "report_run"),
+    "evaluate": ("evaluate", "report_run"),
+    "report": ("report_run",),
+}
+
+
+@pytest.mark.parametrize("stage", VERSIONS)
 def test_a_stage_version_bumped(thousand: Thousand, tmp_path: Path, stage: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "from musicgen_core.stages import STAGES\n"
         f"STAGES[{stage!r}] = STAGES[{stage!r}]._replace(version=STAGES[{stage!r}].version + 1)\n"
     )
     done = thousand.snakemake("--profile", "local", "--dry-run", env={"PYTHONPATH": str(tmp_path)})
-    below = {"tokenize": ("tokenize", "index", *BELOW_TRAINING), "generate": ("generate", "evaluate", "report_run")}
-    assert done.jobs == jobs_of(thousand, below[stage])
+    assert done.jobs == jobs_of(thousand, VERSIONS[stage])
+
+
+def test_every_stage_with_a_rule_has_its_version_bumped() -> None:
+    assert {*VERSIONS, "scan"} == set(STAGES)
 
 
 def test_other_codec_weights(thousand: Thousand) -> None:
@@ -239,8 +274,14 @@ def test_every_row_of_the_table_has_its_test() -> None:
     rows = re.findall(r"`(test_\w+)`", (ROOT / "docs/staleness.md").read_text())
     here = set(re.findall(r"^def (test_\w+)", Path(__file__).read_text(), re.MULTILINE))
     policies = set(re.findall(r"^def (test_\w+)", (ROOT / "tests/workflow/test_changed_data.py").read_text(), re.M))
-    files = ("workflow/test_verbs.py", "workflow/test_staleness.py", "unit/flow/test_ancestors.py")
+    files = (
+        "workflow/test_verbs.py",
+        "workflow/test_staleness.py",
+        "workflow/test_large_files.py",
+        "unit/flow/test_ancestors.py",
+    )
     elsewhere = {
         name for file in files for name in re.findall(r"^def (test_\w+)", (ROOT / "tests" / file).read_text(), re.M)
     }
-    assert set(rows) - elsewhere == (here | policies) - {"test_every_row_of_the_table_has_its_test"}
+    about = {"test_every_row_of_the_table_has_its_test", "test_every_stage_with_a_rule_has_its_version_bumped"}
+    assert set(rows) - elsewhere == (here | policies) - about

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import soundfile
 import yaml
-from small_music import make_codec, make_tone
+from small_music import RATE_HZ, make_codec, make_tone
 from small_project import Project, make_project
 
 from musicgen_core.stages import STAGES
+from musicgen_core.util.receipt import write_receipt
 
 pytestmark = pytest.mark.slow
 
@@ -72,6 +74,77 @@ def test_why_names_the_words(tools: Tools) -> None:
     (tools.music / "piece 03.txt").write_text("a tone, number 3\n")
 
 
+def test_why_names_what_came_into_the_place_of_an_older_path(tools: Tools) -> None:
+    """The codec's digest and the number of buckets stand in the paths; that these were never made is no cause."""
+    make_codec(tools.folder / "codec2", seed=1)
+    digest = json.loads((tools.folder / "results/plan/codec.json").read_text())["digest"]
+    tools.config["codec"]["path"] = "codec2"
+    lines = tools.musicgen("why", "tokens")
+    assert len(starting(lines, "tokenize mine ")) == 3
+    assert all(f': codec.digest "{digest}" -> "' in line for line in starting(lines, "tokenize"))
+    assert f'index mine: codec_digest "{digest}" -> "' in starting(lines, "index")[0]
+    tools.config["codec"]["path"] = "codec"
+    tools.config["corpora"]["mine"]["num_buckets"] = 2
+    lines = tools.musicgen("why", "tokens")
+    data = starting(lines, "resample") + starting(lines, "tokenize")
+    assert len(data) == 4
+    assert all(line.endswith(": corpora.mine.num_buckets 3 -> 2") for line in data)
+    tools.config["corpora"]["mine"]["num_buckets"] = 3
+    assert "nothing would run: everything is up to date" in tools.musicgen("why", "tokens")
+
+
+def leave_run(tools: Tools) -> Path:
+    """What a finished run leaves that says what it was, with receipts of the stages behind it."""
+    tools.musicgen("why")
+    (planned,) = json.loads((tools.folder / "results/plan/runs.json").read_text()).values()
+    run_dir = tools.folder / "results/runs" / planned["folder"]
+    stages = tools.folder / "results/plan/stages"
+    train = json.loads((stages / f"train/{planned['folder']}.json").read_text())
+    for name in ("export", "samples", "references"):
+        (run_dir / name).mkdir(parents=True)
+    (run_dir / "config.json").write_text(json.dumps({**train["config"], "stage_version": train["version"]}))
+    outputs = {
+        "export": ("export/config.json", "export/model.safetensors"),
+        "generate": ("samples/samples.json",),
+        "evaluate": ("metrics.json", "references/references.json"),
+        "report": ("report.html",),
+    }
+    for stage, names in outputs.items():
+        own = stages / stage / f"{planned['folder']}.json"
+        facts = json.loads((own if own.exists() else stages / f"{stage}.json").read_text())
+        for name in names:
+            (run_dir / name).write_text("{}")
+            sealed = run_dir / name if name.count("/") == 0 else run_dir / name.split("/")[0]
+            write_receipt(sealed, stage, facts["version"], facts["config"], {}, 1.0)
+    return run_dir
+
+
+BELOW = ("train", "export", "generate", "evaluate", "report")
+
+
+def test_why_a_run_in_a_new_folder(tools: Tools) -> None:
+    """Each of its jobs says what is new: music, words, keys, old -> new."""
+    run_dir = leave_run(tools)
+    tools.config["training"]["learning_rate"] = 0.5
+    tools.config["generation"] = {"top_k": 3}
+    lines = tools.musicgen("why")
+    for stage in BELOW:
+        (line,) = starting(lines, f"{stage} ")
+        assert f": unlike {run_dir.name}: training.learning_rate " in line
+        assert line.split(" -> ")[1].startswith("0.5")
+        assert ("generation.top_k 250 -> 3" in line) == (stage == "generate")
+    del tools.config["training"]["learning_rate"], tools.config["generation"]
+    make_tone(tools.music / "new.wav", 1000)
+    (tools.music / "piece 03.txt").write_text("other words")
+    lines = tools.musicgen("why")
+    for stage in BELOW:
+        (line,) = starting(lines, f"{stage} ")
+        assert re.search(r"tracks in \d of 3 buckets of mine, words, licences, splits or names of tracks of mine", line)
+    (tools.music / "new.wav").unlink()
+    (tools.music / "piece 03.txt").write_text("a tone, number 3\n")
+    shutil.rmtree(run_dir)
+
+
 def test_why_names_the_version(tools: Tools, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "from musicgen_core.stages import STAGES\nSTAGES['index'] = STAGES['index']._replace(version=7)\n"
@@ -103,13 +176,29 @@ def test_why_an_unknown_target_is_one_line(tools: Tools) -> None:
 
 def test_plan_says_what_it_costs(tools: Tools) -> None:
     tools.config["audio"] = {"loudness_lufs": -14.0}
+    for number in range(2):
+        make_tone(tools.music / f"long {number}.wav", 500 + number, duration_sec=200.0)
+    seconds = sum(soundfile.info(path).duration for path in tools.music.glob("*.wav"))
     lines = tools.musicgen("plan")
-    (resample,) = starting(lines, "resample")
-    assert re.match(r"resample +3 +0\.00 +0\.000  .*earlier jobs: \d+ times real time", resample)
+    hours, audio_gb = f"{seconds / 3600:.2f}", f"{seconds * RATE_HZ * 3 * 0.6 / 1e9:.3f}"
+    assert (hours, audio_gb) >= ("0.11", "0.006"), "figures that show"
+    figures = [re.split(r"  +", line) for line in (*starting(lines, "resample"), *starting(lines, "tokenize"))]
+    assert figures[0][:4] == ["resample", "3", hours, audio_gb]
+    assert figures[1][:3] == ["tokenize", "3", hours]
+    codec = json.loads((tools.folder / "results/plan/codec.json").read_text())
+    code_bytes = seconds * codec["sample_rate_hz"] / codec["hop_samples"] * codec["num_codebooks"] * 2
+    assert figures[1][3] == f"{code_bytes / 1e9:.3f}"
+    for figure in figures:
+        found = re.fullmatch(r"(\d+) (s|min) \(earlier jobs: (\d+) times real time\)", figure[4])
+        assert found, figure
+        took_sec = seconds / int(found[3])
+        assert int(found[1]) == pytest.approx(took_sec / (60 if found[2] == "min" else 1), rel=0.2, abs=1)
     assert starting(lines, "run base (base-")[0].endswith("4 steps of 16 x 1 s, fp32")
     assert any("memory of each of 1 process(es), estimated: " in line for line in lines)
     assert "13 jobs" in lines
     del tools.config["audio"]
+    for path in tools.music.glob("long *.wav"):
+        path.unlink()
 
 
 def test_verify_finds_nothing_in_sound_results(tools: Tools) -> None:

@@ -28,7 +28,8 @@ rule resample:
 rule manifest:
     localrule: True
     input:
-        metadata=f"{PLAN_DIR}/{{corpus}}/metadata.jsonl",
+        # Words by their digest: of a file above 1 MB (max-checksum-file-size) Snakemake knows the time alone.
+        words=f"{PLAN_DIR}/{{corpus}}/words.digest",
         list=f"{PLAN_DIR}/{{corpus}}/lists/prepared.txt",
         stage=f"{PLAN_DIR}/stages/manifest/{{corpus}}.json",
         audio=buckets(f"{RESULTS}/audio", ".jsonl"),
@@ -45,7 +46,8 @@ rule manifest:
         config=lambda wildcards: CONFIGS["manifest", wildcards.corpus],
         version=STAGES["manifest"].version,
         digest=lambda wildcards: PLAN.corpora[wildcards.corpus].metadata_digest,
+        metadata=f"{PLAN_DIR}/{{corpus}}/metadata.jsonl",
         out=f"{RESULTS}/manifest/{{corpus}}",
     shell:
-        "musicgen manifest --config {params.config:q} --metadata {input.metadata:q} --digest {params.digest} "
+        "musicgen manifest --config {params.config:q} --metadata {params.metadata:q} --digest {params.digest} "
         "--audio @{input.list:q} --out {params.out:q} 2>&1 | tee -i {log:q}"

@@ -97,9 +97,11 @@ def audio_flag(wildcards, input) -> list[str]:
 
 
 def recordings(wildcards) -> list[str]:
-    """Input function: the audio files that a run's prompts name. Of one that is absent Snakemake would know only that
-    it is missing, and where samples are there already it would say nothing at all."""
+    """Input function: the file with the digests of the audio files that a run's prompts name; none without any. Of one
+    that is absent Snakemake would know only that it is missing, and where samples are there already it would say
+    nothing at all."""
     try:
-        return find_recordings(RUNS[wildcards.run].generation)
+        found = find_recordings(RUNS[wildcards.run].generation)
     except (ValueError, OSError) as error:
         raise SystemExit(f"Error: runs.{RUNS[wildcards.run].name}: {one_line(error)}") from None
+    return [f"{PLAN_DIR}/recordings/{wildcards.run}.json"] if found else []

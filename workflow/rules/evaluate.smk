@@ -1,12 +1,13 @@
-# A model -> samples, figures and a page about them.
+# A model -> samples, figures and a page about them. Music and words count by content: by the signature in the name of the
+# run's folder, and recordings by a file with their digests.
 
 
 rule generate:
     input:
         export=rules.export.output,
-        prompts=manifests("generate"),
-        audio=heard(buckets(f"{RESULTS}/audio", ".tar")),
-        lists=heard(lists("audio")),
+        prompts=ancient(manifests("generate")),
+        audio=ancient(heard(buckets(f"{RESULTS}/audio", ".tar"))),
+        lists=ancient(heard(lists("audio"))),
         recordings=recordings,
         stage=f"{PLAN_DIR}/stages/generate/{{run}}.json",
     output:
@@ -37,12 +38,12 @@ rule generate:
 rule evaluate:
     input:
         export=rules.export.output,
-        manifests=manifests("train", "evaluate"),
-        indexes=indexes,
-        shards=buckets(TOKENS_DIR, ".tar"),
-        audio=buckets(f"{RESULTS}/audio", ".tar"),
+        manifests=ancient(manifests("train", "evaluate")),
+        indexes=ancient(indexes),
+        shards=ancient(buckets(TOKENS_DIR, ".tar")),
+        audio=ancient(buckets(f"{RESULTS}/audio", ".tar")),
         samples=rules.generate.output,
-        lists=lists("audio"),
+        lists=ancient(lists("audio")),
         stage=f"{PLAN_DIR}/stages/evaluate/{{run}}.json",
     output:
         metrics=report(
@@ -80,10 +81,8 @@ rule report_run:
         export=rules.export.output,
         samples=rules.generate.output,
         metrics=rules.evaluate.output,
-        manifests=manifests("train", "valid", "evaluate", "rejected"),
-        inventories=lambda wildcards: [
-            f"{PLAN_DIR}/{corpus}/inventory.jsonl" for corpus in RUNS[wildcards.run].corpora
-        ],
+        manifests=ancient(manifests("train", "valid", "evaluate", "rejected")),
+        rejected=lambda wildcards: [f"{PLAN_DIR}/{corpus}/rejected.digest" for corpus in RUNS[wildcards.run].corpora],
         stage=f"{PLAN_DIR}/stages/report.json",
     output:
         report(f"{RUNS_DIR}/{{run}}/report.html", category="Runs", labels={"run": "{run}"}, caption="../report/run.rst"),
@@ -93,7 +92,8 @@ rule report_run:
         config=lambda wildcards: CONFIGS["report", ""],
         version=STAGES["report"].version,
         manifests=manifest_folders,
+        rejected=lambda wildcards: [f"{PLAN_DIR}/{corpus}/rejected.jsonl" for corpus in RUNS[wildcards.run].corpora],
         run_dir=f"{RUNS_DIR}/{{run}}",
     shell:
         "musicgen report --config {params.config:q} --run-dir {params.run_dir:q} --manifests {params.manifests:q} "
-        "--inventories {input.inventories:q} --out {output:q} 2>&1 | tee -i {log:q}"
+        "--inventories {params.rejected:q} --out {output:q} 2>&1 | tee -i {log:q}"

@@ -5,13 +5,13 @@
 rule train_run:
     localrule: True
     input:
-        manifests=manifests("train", "valid"),
-        tracks=manifests("train", "valid", ending=".tracks"),
-        indexes=indexes,
-        shards=buckets(TOKENS_DIR, ".tar"),
-        audio=heard(buckets(f"{RESULTS}/audio", ".tar")),
-        lists=heard(lists("audio")),
-        # by content, not by time: the signature in the folder's name says which run it was
+        # Data count by content, not by time: the signature in the folder's name covers them. They must be there.
+        manifests=ancient(manifests("train", "valid")),
+        tracks=ancient(manifests("train", "valid", ending=".tracks")),
+        indexes=ancient(indexes),
+        shards=ancient(buckets(TOKENS_DIR, ".tar")),
+        audio=ancient(heard(buckets(f"{RESULTS}/audio", ".tar"))),
+        lists=ancient(heard(lists("audio"))),
         parents=ancient(lambda wildcards: [f"{RUNS_DIR}/{run}/DONE" for run in FLOW.planned[wildcards.run].parents]),
         stage=f"{PLAN_DIR}/stages/train/{{run}}.json",
     output:
@@ -55,7 +55,7 @@ rule train_run:
 rule export:
     input:
         done=f"{RUNS_DIR}/{{run}}/DONE",
-        manifests=manifests("train"),
+        manifests=ancient(manifests("train")),  # by the signature, as for training
         stage=f"{PLAN_DIR}/stages/export.json",
     output:
         f"{RUNS_DIR}/{{run}}/export/config.json",

@@ -14,7 +14,7 @@ from musicgen_core.config.plain import added, to_plain
 from musicgen_core.config.root import RootConfig, project_train
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.data.plan import CorpusPlan, Plan
-from musicgen_core.flow.signature import sign
+from musicgen_core.flow.signature import list_facts, sign
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def test_a_new_key_at_its_default_leaves_a_runs_signature(
 
     def signature(**training: Any) -> str:
         root = make_root(**training)
-        return sign(resolve_runs(root)["base"], root, plan, codec_spec)
+        return sign(list_facts(resolve_runs(root)["base"], root, plan, codec_spec, lambda path: path))
 
     with_it = signature()
     later("eps", 1e-8)

@@ -1,5 +1,7 @@
 """Runs that come from others: which folder each gets, and what makes it another one."""
 
+import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from small_music import make_codec
 from small_project import Project, make_project
 
 from musicgen_core.config.load import ConfigError, parse_config
+from musicgen_core.config.source import check_source
+from musicgen_core.config.start import InitFromConfig
 from musicgen_core.flow.lineage import PlannedRun
 from musicgen_core.flow.resolve import read_flow, resolve
 
@@ -82,6 +86,95 @@ def test_weights_at_a_path_count_by_content(project: Project, capsys: pytest.Cap
     assert "plan: moved is gone; runs that started from it keep what is known of it" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match=r"training\.init_from\.path: no folder elsewhere"):
         plan(project, tuned={"init_from": {"path": "elsewhere"}})
+
+
+def test_weights_under_their_old_size_and_time_are_seen(project: Project) -> None:
+    """`cp -p` and `rsync -a` bring such: the ctime tells."""
+    source = project.folder / "weights"
+    source.mkdir()
+    path = source / "model.safetensors"
+    path.write_bytes(b"weights")
+    first, stat = plan(project, tuned={"init_from": {"path": "weights"}})["tuned"], path.stat()
+    path.write_bytes(b"WEIGHTS")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    second = plan(project, tuned={"init_from": {"path": "weights"}})["tuned"]
+    assert second.folder != first.folder
+    init = InitFromConfig(path="weights")
+    assert second.start_digest
+    check_source(init, second.start_digest)
+    check_source(init, "")
+    path.write_bytes(b"Weights")
+    with pytest.raises(ValueError, match=r"init_from\.path: the weights at weights changed since the plan"):
+        check_source(init, second.start_digest)
+
+
+def test_new_weights_in_place_have_no_predecessor(project: Project) -> None:
+    """The run before had other weights, not other music: nothing is continued, and nothing said of changed data."""
+    (project.folder / "weights").mkdir()
+    path = project.folder / "weights/model.safetensors"
+    path.write_bytes(b"weights")
+    project.config["on_changed_data"] = "refuse"
+    first = plan(project, tuned={"init_from": {"path": "weights"}})["tuned"]
+    leave_training(project, first.folder)
+    path.write_bytes(b"other")
+    assert plan(project, tuned={"init_from": {"path": "weights"}})["tuned"].predecessor is None
+
+
+def leave_training(project: Project, folder: str) -> None:
+    run_dir = project.folder / "results/runs" / folder
+    (run_dir / "checkpoints/step-00000004").mkdir(parents=True)
+    stage = json.loads((project.folder / f"results/plan/stages/train/{folder}.json").read_text())
+    (run_dir / "config.json").write_text(json.dumps({**stage["config"], "stage_version": stage["version"]}))
+
+
+FROZEN: list[tuple[str, dict[str, Any]]] = [
+    ("conditioner", {"kind": "t5", "path": "frozen"}),
+    ("model", {"conditions": {"sound": {"kind": "clap", "path": "frozen"}}}),
+    ("model", {"conditions": {"feel": {"kind": "style", "extractor": {"kind": "transformers", "path": "frozen"}}}}),
+    ("model", {"conditions": {"tune": {"kind": "chroma", "separate": {"path": "frozen"}}}}),
+]
+
+
+@pytest.mark.parametrize(("section", "value"), FROZEN, ids=["t5", "clap", "style", "stems"])
+def test_a_frozen_model_counts_by_content(project: Project, section: str, value: dict[str, Any]) -> None:
+    folder = project.folder / "frozen"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    project.config[section] = value
+    project.config["training"]["segment_sec"] = 10.0
+    first = plan(project, base={})["base"]
+    (folder / "README.md").write_text("a word")
+    (folder / "model.safetensors").touch()
+    assert plan(project, base={})["base"] == first
+    stat = (folder / "model.safetensors").stat()
+    (folder / "model.safetensors").write_bytes(b"WEIGHTS")
+    os.utime(folder / "model.safetensors", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    changed = plan(project, base={})["base"]
+    assert changed.folder != first.folder
+    if section == "model":  # of the words' encoder the plan says that it is gone
+        shutil.rmtree(folder)
+        assert plan(project, base={})["base"] == changed
+
+
+def test_a_trained_run_keeps_the_place_of_its_frozen_model(project: Project) -> None:
+    """Moved since, it changes no parameter of the job, which would train the run again."""
+    (project.folder / "frozen").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (project.folder / "frozen" / name).write_text("{}")
+    project.config["conditioner"] = {"kind": "t5", "path": "frozen"}
+    (folder,) = [one.folder for one in plan(project, base={}).values()]
+    text = (project.folder / f"results/plan/stages/train/{folder}.json").read_text()
+    leave_training(project, folder)
+    (project.folder / "results/runs" / folder / "DONE").write_text("{}")
+    (project.folder / "frozen").rename(project.folder / "moved")
+    project.config["conditioner"]["path"] = "moved"
+    assert plan(project, base={})["base"].folder == folder
+    assert (project.folder / f"results/plan/stages/train/{folder}.json").read_text() == text
+    (project.folder / "results/runs" / folder / "DONE").unlink()
+    plan(project, base={})
+    resumed = (project.folder / f"results/plan/stages/train/{folder}.json").read_text()
+    assert resumed == text.replace('"frozen"', '"moved"'), "one that goes on reads it where it is"
 
 
 def test_a_pickle_is_refused_before_anything_runs(project: Project) -> None:
