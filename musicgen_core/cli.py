@@ -186,11 +186,12 @@ def _positional(name: str, function: Callable[..., Any], values: dict[str, Any])
         return [item for items in given for item in items]
     text = values.pop("config")
     from musicgen_core.config.load import ConfigError, from_json, load_config
+    from musicgen_core.config.overlay import load_overlay
 
     cls = _class(hints["config"])
     if text.lstrip().startswith("{"):
         return [from_json(cls, text)]
-    root = load_config(Path(text))
+    root = load_overlay(Path(text)) if name in TOOLS else load_config(Path(text))
     if isinstance(root, cls):
         return [root]
     if name == "scan":

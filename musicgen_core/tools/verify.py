@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from musicgen_core.config.load import load_config
+from musicgen_core.config.overlay import load_overlay
 from musicgen_core.flow.artefacts import MANIFESTS
 from musicgen_core.flow.resolve import Flow, resolve
 from musicgen_core.util.digest import digest_file, digest_json, digest_lines
@@ -30,7 +30,7 @@ def run(*, config: Path = Path("config.yaml")) -> int:
     and the plan included. Prints one line per fault with its remedy; the exit status is 1 when there is one. Only the
     plan is written, which is brought up to date as at every start.
     """
-    flow = resolve(load_config(config))
+    flow = resolve(load_overlay(config))
     sealed, faults = _collect(flow)
     faults += _check_plan(flow)
     for path, (owner, seal) in progress(sealed.items(), "verify", total=len(sealed)):
