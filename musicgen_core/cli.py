@@ -70,11 +70,18 @@ def main(arguments: list[str] | None = None) -> int:
 def _deliver_again(swallowed: sys.UnraisableHookArgs) -> None:
     """Send a stop once more when it arrived where Python cannot raise: in a destructor or a callback from C."""
     if isinstance(swallowed.exc_value, KeyboardInterrupt):
-        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+        _send_soon(signal.SIGINT)
     elif isinstance(swallowed.exc_value, SystemExit):
-        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        _send_soon(signal.SIGTERM)
     else:
         sys.__unraisablehook__(swallowed)
+
+
+def _send_soon(number: signal.Signals, delay_sec: float = 0.01) -> None:
+    try:
+        threading.Timer(delay_sec, os.kill, (os.getpid(), number)).start()
+    except (KeyboardInterrupt, SystemExit):  # it came before this returned, where it would be lost once more
+        _send_soon(number, 4 * delay_sec)
 
 
 def _overview() -> str:

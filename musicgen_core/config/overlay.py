@@ -33,5 +33,8 @@ def merge(below: Any, above: dict[Any, Any]) -> dict[Any, Any]:
     """`above` laid over `below`; neither is changed."""
     merged = dict(below) if isinstance(below, dict) else {}
     for key, value in above.items():
-        merged[key] = merge(merged.get(key), value) if isinstance(value, dict) else value
+        if value == {}:  # says nothing, whatever it is laid over
+            merged.setdefault(key, {})
+        else:
+            merged[key] = merge(merged.get(key), value) if isinstance(value, dict) else value
     return merged

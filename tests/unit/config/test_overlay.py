@@ -37,7 +37,7 @@ def test_a_part_of_a_config_is_laid_over_the_whole(tmp_path: Path, monkeypatch: 
     assert list(root.runs) == ["base", "slow"]
     assert load_overlay(Path("config.yaml")).training.steps == 7
     Path("longer.yaml").write_text("training: {stepps: 4}\n")
-    with pytest.raises(ConfigError, match=r"^longer.yaml laid over config.yaml: training: no key `stepps`|stepps"):
+    with pytest.raises(ConfigError, match=r"^longer.yaml laid over config.yaml: training: unknown key `stepps`"):
         load_overlay(Path("longer.yaml"))
     Path("config.yaml").unlink()
     with pytest.raises(ConfigError, match=r"^longer.yaml: "):
