@@ -2,7 +2,7 @@
 
 Claim: at equal weights, identical greedy codes, and faster than transformers on the CPU at every size. The gain is the
 largest where calls are what takes the time (tiny). From `base` on, a step of one sample is little more than reading
-every weight once: `memory_share` says how much of that bound it reaches, and no program can be faster in float32.
+every weight once: `memory_share` is that part of our time, and in float32 no program can be faster than by 1 over it.
 
 Both run in one process on the same weights, captions already encoded, float32, same threads, in turns; the best of the
 rounds counts, in wall-clock time, or in CPU time of the process (--clock cpu) on a machine that others use. A guided

@@ -25,10 +25,11 @@ class Splits(NamedTuple):
 
 
 def find_group(track: str, music: Music, group_by: Literal["artist", "album", "track"]) -> str:
-    """Name the group of a track. An album is told apart by its artist; without the field a track is its own group."""
+    """Name the group of a track. An album is told apart by its artist, and stands in for an artist that is not named;
+    without either a track is its own group."""
     if group_by == "artist" and music.artist:
         return f"artist:{_fold(music.artist)}"
-    if group_by == "album" and music.album:
+    if group_by in ("artist", "album") and music.album:
         return f"album:{_fold(music.artist or '')}\n{_fold(music.album)}"
     return f"track:{track}"
 

@@ -19,7 +19,7 @@ class Stage(NamedTuple):
 
 
 STAGES: dict[str, Stage] = {
-    "scan": Stage(2, "take stock of the corpora: every file is used, or rejected with a reason"),
+    "scan": Stage(3, "take stock of the corpora: every file is used, or rejected with a reason"),
     "resample": Stage(
         2, "decode one bucket to FLAC at the codec's rate, in a WebDataset tar", ("out_tar", "out_jsonl")
     ),

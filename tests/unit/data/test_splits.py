@@ -111,6 +111,8 @@ def test_groups() -> None:
     assert find_group("k", music, "artist") == find_group("l", Music(artist="the band"), "artist")
     assert find_group("k", music, "album") != find_group("k", Music(artist="Others", album="One"), "album")
     assert find_group("k", music, "track") == find_group("k", Music(), "artist") == "track:k"
+    nameless = Music(album="one")
+    assert find_group("k", nameless, "artist") == find_group("l", Music(album=" One"), "artist") != "track:k"
 
 
 def test_frozen_values() -> None:
