@@ -12,7 +12,9 @@ from musicgen_core.native import FolderList
 LARGE_PART, LARGE_NUMBER = 10, 10
 """Said is a loss of more than one track in so many, and of so many at least."""
 
-REMEDY = "mount it again or mend its permissions; if it is meant to be gone, remove it from the corpus. Nothing was planned"
+REMEDY = (
+    "mount it again or mend its permissions; if it is meant to be gone, remove it from the corpus. Nothing was planned"
+)
 
 
 def check_links(found: FolderList, former: Path) -> None:
@@ -55,6 +57,6 @@ def describe_loss(name: str, before: int, now: int) -> str | None:
         return None
     return (
         f"plan: {name}: WARNING: {now} tracks are used, {lost} fewer than the {before} of the last plan "
-        f"({100 * lost / before:.0f} %); if that is meant, go on; if not (a disk that is not mounted?), stop here, bring "
-        "them back, and start again"
+        f"({100 * lost / before:.0f} %); if that is meant, go on; if not (a disk that is not mounted?), stop here, "
+        "bring them back, and start again"
     )

@@ -50,7 +50,7 @@ def name_trainer(run_dir: Path) -> str:
         if state is not None and state.lives:
             return f"SLURM job {job_id} has it ({state.state})"
         if state is None and not (run_dir / "DONE").exists():
-            return f"SLURM job {job_id} may have it, and squeue cannot be asked here; scancel {job_id}, then delete job.json"
+            return f"SLURM job {job_id} may have it (squeue cannot be asked here); if it is gone, delete job.json"
     if owner and not owner.get("job_id") and is_alive(owner) is not False:
         return f"process {owner.get('pid', '?')} on {owner.get('host', '?')} trains it; if it is gone, delete LOCK"
     return ""

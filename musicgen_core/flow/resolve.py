@@ -139,7 +139,9 @@ def _make_plan(root: RootConfig, runs: dict[str, RunConfig], folder: Path) -> tu
         if plan.config_digest != digest_config(project_scan(root)):
             raise ValueError(f"corpora or data in the config are not those of that plan, and {name_holder()}")
         if to_json(codec) + "\n" != known:
-            raise ValueError(f"the codec is not that of that plan, {from_json(CodecSpec, known).name}, and {name_holder()}")
+            raise ValueError(
+                f"the codec is not that of that plan, {from_json(CodecSpec, known).name}, and {name_holder()}"
+            )
         return plan, codec, True
     for run in runs.values():
         check_fit(run, codec)

@@ -109,7 +109,9 @@ def name_holder() -> str:
     if there:
         who = "; ".join(_describe(process) for process in there)
         elsewhere = [process["host"] for process in there if "silent_sec" in process]
-        if_gone = f"; if it is gone from {elsewhere[0]}: `snakemake --unlock`, then the same command" if elsewhere else ""
+        if_gone = (
+            f"; if it is gone from {elsewhere[0]}: `snakemake --unlock`, then the same command" if elsewhere else ""
+        )
         return f"another snakemake works in this folder ({who}); wait for it, or stop it{if_gone}"
     if gone:
         who = f"process {gone[-1]['pid']} on {gone[-1]['host']}, begun {gone[-1]['time']}"

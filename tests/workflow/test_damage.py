@@ -133,7 +133,11 @@ def read_plan(folder: Path) -> dict[str, bytes]:
 
 def test_a_killed_scan_leaves_a_plan_that_the_next_one_makes_whole(project: Project) -> None:
     """A track comes and goes between the scans, so that each has something to write: now amended, now anew."""
-    words, came, rng = ["scan", "--config", "config.yaml", "--results", "results"], project.music / "came.wav", random.Random(1)
+    words, came, rng = (
+        ["scan", "--config", "config.yaml", "--results", "results"],
+        project.music / "came.wav",
+        random.Random(1),
+    )
     make_tone(came, 700)
     apart = came.rename(project.folder / "came.wav")
     plans, took_sec = {}, 0.0
@@ -210,7 +214,9 @@ def test_what_was_cut_or_altered_is_refused_by_each_stage_that_reads_it(project:
                 assert finish(project.folder, commands[stage]) == 1
                 said = (project.folder / "said.txt").read_text().splitlines()[-1]
                 name = path.relative_to(project.folder)
-                assert re.match(rf"musicgen {stage}: error: {name}: .*({message}).*; delete it and start snakemake", said), said
+                assert re.match(
+                    rf"musicgen {stage}: error: {name}: .*({message}).*; delete it and start snakemake", said
+                ), said
                 path.write_bytes(kept)
                 os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 def musicgen(project: Project, *words: str) -> str:
     (project.folder / "config.yaml").write_text(yaml.safe_dump(project.config))
     command = [sys.executable, "-m", "musicgen_core.cli", *words]
-    return subprocess.run(command, cwd=project.folder, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(
+        command, cwd=project.folder, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
+    ).stdout
 
 
 def lock(project: Project) -> Path:
@@ -82,7 +84,9 @@ def test_a_snakemake_that_ended_leaves_no_note(project: Project) -> None:
     bucket = sorted(name for name in project.dry_run("tokens").buckets("resample"))[0]
     seen = project.folder / "seen"
     rules = project.folder / "workflow/rules/audio.smk"
-    rules.write_text(rules.read_text().replace('"musicgen resample', f'"ls .snakemake/musicgen >{seen}; musicgen resample'))
+    rules.write_text(
+        rules.read_text().replace('"musicgen resample', f'"ls .snakemake/musicgen >{seen}; musicgen resample')
+    )
     project.run(f"results/audio/mine/{bucket}.tar")
     assert seen.read_text().endswith(".json\n"), "it was there while it worked"
     assert list((project.folder / ".snakemake/musicgen").iterdir()) == []
@@ -99,7 +103,9 @@ def test_while_it_is_locked_the_plan_answers_for_its_own_codec_alone(project: Pr
     make_codec(project.folder / "codec2", seed=1)
     project.config["codec"]["path"] = "codec2"
     line = project.snakemake("--dry-run", "tokens").error_line
-    assert line.startswith("Error: the codec is not that of that plan, tiny, and another snakemake works in this folder")
+    assert line.startswith(
+        "Error: the codec is not that of that plan, tiny, and another snakemake works in this folder"
+    )
     assert line.endswith("`snakemake --unlock`, then the same command")
     path.unlink()
     assert project.dry_run("tokens").counts["tokenize"] == 3

@@ -1,4 +1,4 @@
-"""Snakemake's memory (.snakemake) is lost after a job was killed, and then something changed: all of it is made again."""
+"""Snakemake's memory (.snakemake) is lost after a job was killed, then something changed: all of it is made again."""
 
 import copy
 import shutil

@@ -179,7 +179,9 @@ def test_an_output_that_is_lost_with_its_receipt_is_a_fault(
     for lost in (path, receipt_path(path)):
         shutil.move(lost, tmp_path)
     (line,) = starting(tools.musicgen("verify", status=1), "results/")
-    assert re.match(rf"{path.relative_to(tools.folder)}: is gone with its receipt, though results/\S*{maker}\S* was", line)
+    assert re.match(
+        rf"{path.relative_to(tools.folder)}: is gone with its receipt, though results/\S*{maker}\S* was", line
+    )
     for lost in (path, receipt_path(path)):
         shutil.move(tmp_path / lost.name, lost)
 
@@ -291,5 +293,7 @@ def test_gc_removes_nothing_while_snakemake_works(tools: Tools) -> None:
     locks = tools.folder / ".snakemake/locks"
     locks.mkdir(parents=True, exist_ok=True)
     (locks / "0.input.lock").write_text("x\n")
-    assert "nothing is removed: another snakemake works in this folder" in tools.musicgen("gc", "--remove", status=1)[-1]
+    assert (
+        "nothing is removed: another snakemake works in this folder" in tools.musicgen("gc", "--remove", status=1)[-1]
+    )
     (locks / "0.input.lock").unlink()

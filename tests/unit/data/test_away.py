@@ -55,7 +55,9 @@ def test_a_folder_behind_a_broken_link_is_an_error_and_plans_nothing(music: Path
     assert plan(music).corpora["mine"].num_used == NUM_TRACKS
     before = read_plan_files(music)
     (music.parent / "disk").rename(music.parent / "unmounted")
-    with pytest.raises(ValueError, match=r"^corpora.mine \(.*\): disk: a link that leads nowhere; 12 files of .*mount it"):
+    with pytest.raises(
+        ValueError, match=r"^corpora.mine \(.*\): disk: a link that leads nowhere; 12 files of .*mount it"
+    ):
         plan(music)
     assert read_plan_files(music) == before
     (music.parent / "unmounted").rename(music.parent / "disk")

@@ -204,7 +204,9 @@ def test_the_variable_that_is_named_is_the_one_that_helps(
 def test_a_training_is_checked_with_the_time_that_is_asked_for(play) -> None:
     """Shorter ones are raised to 15 minutes, for which a partition of 10 would let them wait for ever."""
     play("sinfo", "printf 'short*|10:00|2|4|8000|(null)\\n'")
-    with pytest.raises(ValueError, match=r"short allows 10 min, but such a job needs at least 15 min; take another part"):
+    with pytest.raises(
+        ValueError, match=r"short allows 10 min, but such a job needs at least 15 min; take another part"
+    ):
         check_jobs([Job("train_run", {**TRAIN, "runtime_min": 5}, is_local=True)], RUNS)
     check_jobs([Job("resample", {"runtime": 10}, group=True)], RUNS)
 
