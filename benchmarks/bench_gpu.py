@@ -6,9 +6,9 @@ numbers:
 the loss on the GPU in float32 against that on the CPU, against transformers', and in bf16. The record holds the kernels
 of a step by their time, which says where the rest goes.
 
-MFU is the arithmetic of the forward and backward pass (lm/flops.py; a causal kernel's half of the self-attention) over
-the time of a whole step, the optimizer's too, and over the GPU's dense bf16 peak, which is looked up by its name in
-NVIDIA's data sheets (`--peak-tflops` for others).
+MFU is that of a run's log: the arithmetic of the forward and backward pass (lm/flops.py; a causal kernel's half of the
+self-attention) over the time of a whole step, the optimizer's too, and over the GPU's dense bf16 peak, which is looked
+up by its name in NVIDIA's data sheets (train/meter.py; `--peak-tflops` for others).
 
 `--dry` runs the same code at a tiny size on the CPU: what it prints means nothing but that the script runs.
 """
@@ -30,9 +30,7 @@ from bench_train import Ours, Theirs, random_codes
 from musicgen_core.config.model import ModelConfig
 from musicgen_core.config.training import TrainingConfig
 from musicgen_core.lm.flops import count_flops
-
-PEAK_TFLOPS = {"H200": 989.0, "H100 PCIe": 756.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0, "B200": 2250.0}
-"""Dense bf16 with float32 sums; the first name that the device's contains."""
+from musicgen_core.train.meter import find_peak
 
 BATCH = {"small": 16, "medium": 8, "dry": 2}
 MODELS = {"small": ModelConfig(size="small"), "medium": ModelConfig(size="medium"), "dry": ModelConfig(size="tiny")}
@@ -84,16 +82,14 @@ def measure(
     took_sec = statistics.median(times)
     batch, _, num_frames = codes_BKT.shape
     ours = step.side if isinstance(step.side, Ours) else step.side.ours
-    dim, _, num_layers = ours.model.config.shape
     num_steps = ours.sequence_BKS.shape[2]
     flops = count_flops(ours.model, batch, num_steps, ours.prepared["description"].ids_BL.shape[1])
-    causal = 3 * (flops.forward - batch * 2 * num_layers * dim * num_steps**2)
     return {
         "kind": kind,
         "step_sec": round(took_sec, 5),
         "frames_per_sec": round(batch * num_frames / took_sec, 1),
-        "tflops": round(causal / took_sec / 1e12, 3),
-        "mfu": round(causal / took_sec / 1e12 / peak_tflops, 4) if peak_tflops else None,
+        "tflops": round(flops.training / took_sec / 1e12, 3),
+        "mfu": round(flops.training / took_sec / 1e12 / peak_tflops, 4) if peak_tflops else None,
         "peak_memory_gb": round(torch.cuda.max_memory_allocated() / 2**30, 2) if device.type == "cuda" else None,
     }
 
@@ -161,7 +157,8 @@ def main() -> None:
         raise SystemExit("bench_gpu: torch sees no GPU; --dry runs the script at a tiny size on the CPU")
     device = torch.device("cpu" if options.dry else "cuda")
     name = "none (dry run)" if options.dry else torch.cuda.get_device_name()
-    peak = options.peak_tflops or next((value for key, value in PEAK_TFLOPS.items() if key in name), None)
+    known = find_peak(name, "bf16")
+    peak = options.peak_tflops or (known / 1e12 if known else None)
     if peak is None and not options.dry:
         raise SystemExit(f"bench_gpu: the peak of {name} is not known; give --peak-tflops (dense bf16)")
     compiled = not options.no_compile

@@ -30,15 +30,18 @@ def training_rows(
 ) -> list[Row]:
     """Rows of a batch, from the tracks' lines in the manifest. Each is a function of (seed, epoch, index) alone.
 
-    With probability `cfg_dropout` a sample loses everything; before that each condition is dropped by itself with its
-    own `dropout`. (AudioCraft draws both once for the whole global batch.)
+    With probability `cfg_dropout` a sample loses everything; before that the words (`words.dropout`) and each condition
+    are dropped by themselves, each with its own `dropout`. (AudioCraft draws both once for the whole global batch.)
     """
     rows: list[Row] = []
     for epoch in dict.fromkeys(epochs_B.tolist()):  # ascending: a batch may run over the end of an epoch
         here = np.flatnonzero(epochs_B == epoch).tolist()
         part, indexes = [tracks[i] for i in here], indexes_B[here]
         captions = augment_captions(part, words, seed, epoch, indexes)
-        filled: list[dict[str, Any]] = [{"description": caption} for caption in captions]
+        spoken = _keep("description", words.dropout, seed, epoch, indexes)
+        filled: list[dict[str, Any]] = [
+            {"description": caption if keep else None} for caption, keep in zip(captions, spoken, strict=True)
+        ]
         for name, condition in conditions.items():
             kept = _keep(name, condition.dropout, seed, epoch, indexes)
             for row, track, keep in zip(filled, part, kept, strict=True):

@@ -76,9 +76,10 @@ class ChromaConditionConfig:
     argmax: bool = True
     """Keep only the loudest pitch class of a frame, so that timbre does not leak."""
 
-    absent: Literal["null", "silence"] = "null"
-    """What a sample without a melody gets: zeros, or the chroma of silence, which is what MusicGen's released melody
-    models get at generation from AudioCraft and transformers."""
+    absent: Literal["null", "silence"] = "silence"
+    """What a sample without a melody gets. `silence`: the chroma of silence, as AudioCraft's `generate` and
+    transformers give it, so that an export generates there what it does here. `null`: zeros, as in AudioCraft's
+    training; neither of them knows that at generation."""
 
     separate: SeparationConfig | None = None
     """Follow some stems only, as AudioCraft does; null: the whole mix. Without a GPU it takes about as long, for each

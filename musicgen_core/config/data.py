@@ -24,8 +24,8 @@ class CorpusConfig:
     """Licences that may be trained on; tracks under any other are rejected by name. null: no gate."""
 
     group_by: Literal["artist", "album", "track"] = "artist"
-    """Tracks of one group never cross splits. A track without artist goes by its album; without that field it is its own
-    group."""
+    """Tracks of one group never cross splits. A track without artist goes by its album; without that field it is its
+    own group."""
 
     weight: float = 1.0
     """Relative weight of each of this corpus's tracks when segments are drawn for training; a track's own `weight`,

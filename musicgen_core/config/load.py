@@ -98,7 +98,11 @@ def resolve_runs(root: RootConfig) -> dict[str, RunConfig]:
         runs[name] = from_dict(RunConfig, {"name": name, "corpora": tuple(corpora), **merged}, where)
         _check_run(runs[name], {key: f"{where}.{key}" if key in override else key for key in RUN_KEYS})
         model, segment_sec = runs[name].model, runs[name].training.segment_sec
-        runs[name] = replace(runs[name], model=replace(model, conditions=fit_to_segment(model.conditions, segment_sec)))
+        masked = model.mask_condition_padding
+        if masked is None and runs[name].training.init_from is None:
+            masked = True  # null is left to those that start from weights: flow/padding.py asks these
+        conditions = fit_to_segment(model.conditions, segment_sec)
+        runs[name] = replace(runs[name], model=replace(model, conditions=conditions, mask_condition_padding=masked))
     try:
         check_start(runs)
     except ValueError as error:

@@ -40,9 +40,10 @@ class ModelConfig:
     dropout: float = 0.0
     """Dropout inside the transformer; MusicGen trains with 0."""
 
-    mask_condition_padding: bool = True
-    """Hide padded text positions from cross-attention, as transformers does. AudioCraft lets the model see them as
-    zeros; set false to continue weights that were trained so. Padding in a prefix is always seen, as zeros."""
+    mask_condition_padding: bool | None = None
+    """Hide padded text positions from cross-attention, as transformers does; AudioCraft lets the model see them as
+    zeros. null: as the weights were trained that the run starts from (`training.init_from`), else true. Padding in a
+    prefix is always seen, as zeros."""
 
     conditions: dict[str, ConditionConfig] = field(default_factory=dict)
     """Conditions besides the words: the field of a track's metadata that each reads (`key`, `bpm`, `genre`, ...), or

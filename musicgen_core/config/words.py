@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from musicgen_core.config.plain import added
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,3 +23,7 @@ class WordsConfig:
 
     drop_word: float = 0.0
     """Probability that a word is left out (word_dropout; MusicGen: 0.3, its large and melody models 0.2)."""
+
+    dropout: float = field(default=0.0, metadata=added(before=0.0))
+    """Probability, per sample, that the words alone are dropped and other conditions stay (attribute_dropout
+    text.description; MusicGen-Style: 0.4). `training.cfg_dropout` drops everything."""

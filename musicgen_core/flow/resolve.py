@@ -32,11 +32,15 @@ from musicgen_core.data.plan import Plan, Where, read_plan
 from musicgen_core.flow.ancestors import relate, with_ancestors
 from musicgen_core.flow.lineage import PlannedRun, place_runs, say_policy
 from musicgen_core.flow.lists import write_list, write_stage
+from musicgen_core.flow.padding import settle_padding
 from musicgen_core.flow.workers import is_locked, name_holder
 from musicgen_core.stages.scan import digest_config
 from musicgen_core.stages.scan import run as scan
 from musicgen_core.util.atomic import write_json_if_changed, write_text_if_changed
 from musicgen_core.util.log import say
+
+SOURCES_NAME, PADDING_NAME = "sources.json", "padding.json"
+"""What is known of weights at paths, by their sizes and times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +109,9 @@ def resolve(root: RootConfig, targets: frozenset[str] | None = None) -> Flow:
     configs = resolve_runs(root)
     folder = Path(root.results) / "plan"
     plan, codec, frozen = _make_plan(root, configs, folder)
-    every = with_ancestors(configs)
-    with _remember_sources(folder / "sources.json", frozen) as sources:
-        kin = relate(configs, every, root, plan, codec, sources)
+    with _remember_weights(folder, frozen) as known:
+        every = settle_padding(with_ancestors(configs), known / PADDING_NAME)
+        kin = relate(configs, every, root, plan, codec, known / SOURCES_NAME)
     planned = place_runs(every, kin, Path(root.results) / "runs", codec)
     flow = _assemble(root, every, plan, codec, planned)
     _speak(flow, targets)
@@ -117,15 +121,16 @@ def resolve(root: RootConfig, targets: frozenset[str] | None = None) -> Flow:
 
 
 @contextmanager
-def _remember_sources(path: Path, frozen: bool) -> Iterator[Path]:
-    """Where digests of weights are remembered: a copy that is thrown away, while nothing may be written."""
+def _remember_weights(folder: Path, frozen: bool) -> Iterator[Path]:
+    """Where it is remembered what weights are: a copy that is thrown away, while nothing may be written."""
     if not frozen:
-        yield path
+        yield folder
         return
     with tempfile.TemporaryDirectory() as scratch:
-        if path.exists():
-            shutil.copy2(path, scratch)
-        yield Path(scratch) / path.name
+        for name in (SOURCES_NAME, PADDING_NAME):
+            if (folder / name).exists():
+                shutil.copy2(folder / name, scratch)
+        yield Path(scratch)
 
 
 def _make_plan(root: RootConfig, runs: dict[str, RunConfig], folder: Path) -> tuple[Plan, CodecSpec, bool]:
@@ -154,8 +159,8 @@ def _make_plan(root: RootConfig, runs: dict[str, RunConfig], folder: Path) -> tu
 
 def read_flow(root: RootConfig) -> Flow:
     """Take what the last `resolve` wrote; for job processes, which never scan. Raises ValueError naming a bad file."""
-    configs = with_ancestors(resolve_runs(root))
     folder = Path(root.results) / "plan"
+    configs = settle_padding(with_ancestors(resolve_runs(root)), folder / PADDING_NAME)
     plan = read_plan(folder / "plan.json")
     codec = from_json(CodecSpec, (folder / "codec.json").read_text(encoding="utf-8"))
     try:

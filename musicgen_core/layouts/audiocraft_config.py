@@ -24,6 +24,7 @@ from musicgen_core.config.condition import (
 from musicgen_core.config.load import ConfigError, from_dict
 from musicgen_core.config.model import ConditionerConfig, LutConditionerConfig, ModelConfig, T5ConditionerConfig
 from musicgen_core.config.pattern import PatternConfig
+from musicgen_core.layouts.chroma_keys import MELODY, OWN_KEY, count_frames, keep_own, read_stem
 from musicgen_core.lm.interchange import is_stereo
 from musicgen_core.lm.model import DESCRIPTION, LanguageModel
 
@@ -123,8 +124,6 @@ def read_lm_config(config: Mapping[str, Any], source: str) -> ReadConfig:
         if key in lm and lm[key] != expected:
             raise ValueError(f"{source}: transformer_lm.{key} is {lm[key]!r}; MusicGen's network has {expected!r}")
     fusions = _read_fusions(_section(config, "fuser", source))
-    segment_sec = float(_section(config, "dataset", source).get("segment_duration") or 30.0)
-    sample_rate_hz = int(config.get("sample_rate") or 32_000)
     conditioner: ConditionerConfig | None = None
     conditions: dict[str, ConditionConfig] = {}
     for name, value in _section(config, "conditioners", source).items():
@@ -135,7 +134,7 @@ def read_lm_config(config: Mapping[str, Any], source: str) -> ReadConfig:
         if name == DESCRIPTION:
             conditioner = _read_words(value, fusions[name], source)
         else:
-            conditions[name] = _read_condition(name, value, fusions[name], sample_rate_hz, segment_sec, source)
+            conditions[name] = _read_condition(name, value, fusions[name], config, source)
     if conditioner is None:
         raise ValueError(f"{source}: no conditioner `{DESCRIPTION}`; models without words are not read")
     _check_prefix(list(config["conditioners"]), conditions, fusions, source)
@@ -153,10 +152,10 @@ def read_lm_config(config: Mapping[str, Any], source: str) -> ReadConfig:
             conditions=conditions,
         ),
         conditioner=conditioner,
-        sample_rate_hz=sample_rate_hz,
+        sample_rate_hz=_rate_hz(config),
         num_channels=int(config.get("channels") or 1),
         interleaved=bool(stereo.get("use")),
-        segment_sec=segment_sec,
+        segment_sec=_segment_sec(config, source),
     )
 
 
@@ -167,7 +166,7 @@ def write_lm_config(model: LanguageModel, sample_rate_hz: int, segment_sec: floa
     fuser: dict[str, Any] = {kind: [] for kind in ("sum", "prepend", "cross", "input_interpolate")}
     for name, fusion in model.fusions.items():
         fuser[fusion].append(name)
-    return {
+    written = {
         "solver": "musicgen",
         "device": "cpu",
         "dtype": "float32",
@@ -201,9 +200,19 @@ def write_lm_config(model: LanguageModel, sample_rate_hz: int, segment_sec: floa
         "classifier_free_guidance": {"training_dropout": 0.0, "inference_coef": 3.0},
         "attribute_dropout": {},
         "fuser": {"cross_attention_pos_emb": False, "cross_attention_pos_emb_scale": 1, **fuser},
-        "conditioners": _write_conditioners(model, sample_rate_hz),
+        "conditioners": _write_conditioners(model),
         "dataset": {"segment_duration": segment_sec},
     }
+    chroma = model.config.conditions.get(MELODY)
+    return {**written, OWN_KEY: keep_own(chroma)} if isinstance(chroma, ChromaConditionConfig) else written
+
+
+def _rate_hz(config: Mapping[str, Any]) -> int:
+    return int(config.get("sample_rate") or 32_000)
+
+
+def _segment_sec(config: Mapping[str, Any], source: str) -> float:
+    return float(_section(config, "dataset", source).get("segment_duration") or 30.0)
 
 
 def _section(config: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
@@ -244,22 +253,15 @@ def _read_words(value: Mapping[str, Any], fusion: Fusion, source: str) -> Condit
 
 
 def _read_condition(
-    name: str, value: Mapping[str, Any], fusion: Fusion, sample_rate_hz: int, segment_sec: float, source: str
+    name: str, value: Mapping[str, Any], fusion: Fusion, config: Mapping[str, Any], source: str
 ) -> ConditionConfig:
     kind = value.get("model")
     if kind == "chroma_stem":
         chroma = value["chroma_stem"]
-        exponent = int(chroma["radix2_exp"])
-        rate_hz = int(chroma.get("sample_rate") or sample_rate_hz)
-        return ChromaConditionConfig(
-            kind="chroma",
-            fusion=fusion,
-            sample_rate_hz=rate_hz,
-            radix2_exp=exponent,
-            num_frames=1 + int(segment_sec * rate_hz) // (2**exponent // 4),
-            argmax=bool(chroma["argmax"]),
-            absent="silence",
-        )
+        rate_hz = int(chroma.get("sample_rate") or _rate_hz(config))
+        num_frames = count_frames(_segment_sec(config, source), rate_hz, int(chroma["radix2_exp"]))
+        known = {"fusion": fusion, "sample_rate_hz": rate_hz, "num_frames": num_frames}
+        return read_stem(chroma, config, known, source)
     if kind == "lut" and value["lut"].get("tokenizer") == "noop" and name in ("title", "artist"):
         raise ValueError(
             f"{source}: conditioners.{name}: AudioCraft hashes a {name} as it is written, this project in lower case; "
@@ -289,7 +291,7 @@ def _write_pattern(model: LanguageModel) -> dict[str, Any]:
     return {"modeling": kind, kind: {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}}
 
 
-def _write_conditioners(model: LanguageModel, sample_rate_hz: int) -> dict[str, Any]:
+def _write_conditioners(model: LanguageModel) -> dict[str, Any]:
     from musicgen_core.conditioners.lut import LutConditioner
     from musicgen_core.conditioners.t5 import T5Conditioner
 
@@ -307,7 +309,7 @@ def _write_conditioners(model: LanguageModel, sample_rate_hz: int) -> dict[str, 
     for name, condition in model.config.conditions.items():
         if isinstance(condition, ChromaConditionConfig):
             chroma = {
-                "sample_rate": sample_rate_hz,
+                "sample_rate": condition.sample_rate_hz,
                 "n_chroma": 12,
                 "radix2_exp": condition.radix2_exp,
                 "argmax": condition.argmax,

@@ -29,6 +29,7 @@ from musicgen_core.layouts.audiocraft_config import (
     resolve,
     write_lm_config,
 )
+from musicgen_core.layouts.chroma_keys import count_frames, melody_notes
 from musicgen_core.layouts.imported import Imported
 from musicgen_core.layouts.unpickle import load_untrusted, plain
 from musicgen_core.lm.model import LanguageModel
@@ -105,15 +106,25 @@ def write_audiocraft(folder: Path, model: LanguageModel, codec_folder: Path, seg
             state[f"condition_provider.conditioners.{name}{COMPUTED[0]}"] = window
     _save(folder / LM_NAME, config, state)
     _save(folder / CODEC_FILE_NAME, codec_config, codec_state)
-    return _notes(model)
+    return _notes(model, segment_sec)
 
 
-def _notes(model: LanguageModel) -> list[str]:
+def _notes(model: LanguageModel, segment_sec: float) -> list[str]:
     notes = []
     if isinstance(model.conditioner, LutConditioner):
         notes.append("AudioCraft's look-up table splits captions into lemmas (spaCy), this project's into plain words")
     if model.config.mask_condition_padding:
         notes.append("AudioCraft does not hide padded text: give captions one by one, or of equally many tokens")
+    for name, condition in model.config.conditions.items():
+        if not isinstance(condition, ChromaConditionConfig):
+            continue
+        notes += melody_notes(condition, "AudioCraft")
+        theirs = count_frames(segment_sec, condition.sample_rate_hz, condition.radix2_exp)
+        if theirs != condition.num_frames:
+            notes.append(
+                f"{name} has {condition.num_frames} frames; AudioCraft makes {theirs} of its segment of "
+                f"{segment_sec:g} s: other tokens come out"
+            )
     return notes
 
 

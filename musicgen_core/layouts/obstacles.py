@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from musicgen_core.config.condition import ChromaConditionConfig
+from musicgen_core.layouts.chroma_keys import MELODY, melody_notes
 from musicgen_core.lm.card import describe_pattern
 from musicgen_core.lm.interchange import transformers_generates_alike
 from musicgen_core.lm.model import DESCRIPTION, LanguageModel
@@ -37,4 +38,7 @@ def generation_notes(model: LanguageModel) -> list[str]:
             "this model was trained to see padding as zeros, transformers hides it: give it captions one by one, or of "
             "equally many tokens"
         )
+    chroma = model.config.conditions.get(MELODY)
+    if is_melody(model) and isinstance(chroma, ChromaConditionConfig):
+        notes += melody_notes(chroma, "transformers")
     return notes

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from musicgen_core.codec.convert import rename_old
-from musicgen_core.config.condition import ChromaConditionConfig, ConditionConfig
+from musicgen_core.config.condition import ConditionConfig
 from musicgen_core.config.model import ModelConfig, T5ConditionerConfig
 from musicgen_core.config.pattern import DelayPatternConfig
 from musicgen_core.config.store import read_license
+from musicgen_core.layouts.chroma_keys import MELODY, read_extractor
 from musicgen_core.layouts.imported import Imported
 from musicgen_core.layouts.unpickle import load_untrusted
 from musicgen_core.lm.interchange import MASK_KEY
@@ -55,12 +56,8 @@ def read_transformers(folder: Path, mask_condition_padding: bool) -> Imported:
     state = _language_model(parts, decoder)
     melody = kind == "musicgen_melody"
     conditions: dict[str, ConditionConfig] = {}
-    rate_hz = int(values["audio_encoder"].get("sampling_rate", 24_000))
     if melody:
-        num_frames = int(values.get("chroma_length", 235))
-        conditions["self_wav"] = ChromaConditionConfig(
-            kind="chroma", sample_rate_hz=rate_hz, num_frames=num_frames, absent="silence"
-        )
+        conditions[MELODY] = read_extractor(folder, values)
     stereo = decoder["audio_channels"] == 2
     num_codebooks = decoder["num_codebooks"]
     return Imported(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from musicgen_core.codec.convert import read_as_transformers
 from musicgen_core.config.condition import ChromaConditionConfig
+from musicgen_core.layouts.chroma_keys import OWN_KEY, keep_own, write_extractor
 from musicgen_core.layouts.obstacles import generation_notes, is_melody, transformers_obstacles
 from musicgen_core.layouts.text_encoder import TextEncoder, express_text_encoder
 from musicgen_core.lm.interchange import MASK_KEY, decoder_config, save_transformers
@@ -23,9 +24,6 @@ from musicgen_core.lm.keymap import PROJECTION_RULES, to_transformers
 from musicgen_core.lm.model import LanguageModel
 from musicgen_core.util.atomic import write_json
 from musicgen_core.util.keyrules import to_theirs
-
-MELODY_HOP_SHARE = 4
-"""A hop of chroma is a window divided by this."""
 
 
 def save_composite(
@@ -85,9 +83,11 @@ def _config(model: LanguageModel, text: TextEncoder, settings: dict[str, Any]) -
     }
     if not is_melody(model):
         return MusicgenConfig(**parts, architectures=["MusicgenForConditionalGeneration"])
+    parts[OWN_KEY] = keep_own(_chroma(model))
     return MusicgenMelodyConfig(
         **parts,
         chroma_length=_chroma(model).num_frames,
+        num_chroma=12,
         architectures=["MusicgenMelodyForConditionalGeneration"],
     )
 
@@ -137,21 +137,7 @@ def _write_processor(folder: Path, model: LanguageModel, text: TextEncoder, sett
             "processor_class": "MusicgenProcessor",
         }
     else:
-        chroma = _chroma(model)
-        window = 2**chroma.radix2_exp
-        extractor = {
-            "feature_extractor_type": "MusicgenMelodyFeatureExtractor",
-            "feature_size": 12,
-            "num_chroma": 12,
-            "sampling_rate": chroma.sample_rate_hz,
-            "n_fft": window,
-            "hop_length": window // MELODY_HOP_SHARE,
-            "chunk_length": round(chroma.num_frames * window / MELODY_HOP_SHARE / chroma.sample_rate_hz),
-            "padding_value": 0.0,
-            "return_attention_mask": False,
-            "stem_indices": [3, 2],
-            "processor_class": "MusicgenMelodyProcessor",
-        }
+        extractor = write_extractor(_chroma(model))
     write_json(folder / "preprocessor_config.json", extractor)
 
 

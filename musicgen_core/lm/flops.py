@@ -21,16 +21,21 @@ class Flops:
     """Products with weights."""
 
     attention: int
-    """Products of queries, keys and values, counted in full: a causal kernel computes half of the self-attention."""
+    """Products of queries, keys and values, counted in full."""
+
+    unseen: int
+    """The half of the self-attention that lies in the future: a causal kernel does not compute it."""
 
     @property
     def forward(self) -> int:
+        """As torch counts it."""
         return self.linear + self.attention
 
     @property
     def training(self) -> int:
-        """Forward and backward: the backward pass has two products for each of the forward pass."""
-        return 3 * self.forward
+        """Forward and backward, without the unseen half: what utilisation is counted from, in a run's log and in
+        benchmarks/. The backward pass has two products for each of the forward pass."""
+        return 3 * (self.forward - self.unseen)
 
 
 def count_flops(model: LanguageModel, batch: int, num_steps: int, condition_length: int, num_prefix: int = 0) -> Flops:
@@ -49,4 +54,4 @@ def count_flops(model: LanguageModel, batch: int, num_steps: int, condition_leng
     if cross:
         linear += 4 * num_layers * condition_length * dim**2
         attention += 4 * num_layers * dim * steps * condition_length
-    return Flops(linear=batch * linear, attention=batch * attention)
+    return Flops(linear=batch * linear, attention=batch * attention, unseen=batch * 2 * num_layers * dim * steps**2)

@@ -16,6 +16,7 @@ from musicgen_core.conditioners.fuse import Fused
 from musicgen_core.config.evaluation import GenerationConfig
 from musicgen_core.lm.cache import Cache
 from musicgen_core.lm.decode import Decoder
+from musicgen_core.lm.finite import FiniteLogits
 from musicgen_core.lm.model import DESCRIPTION, LanguageModel, Values
 from musicgen_core.lm.sampling import guide, sample_codes
 from musicgen_core.patterns.apply import deinterleave, interleave
@@ -43,7 +44,7 @@ def generate(
     (lm/windows.py) has draws of its own. `on_step(done, total)` is called
     after each step of the pattern; what it raises ends the generation. The model's mode is restored.
     Raises ValueError for no caption, no frame, more steps than a sequence may have, a negative temperature, or a prompt
-    that does not fit.
+    that does not fit, and when logits are not finite, naming the step.
     """
     if not captions:
         raise ValueError("0 captions to generate from; give at least one, or None for an unconditional sample")
@@ -64,6 +65,7 @@ def generate(
         sequence_BKS, _ = interleave(codes_BKT, pattern, model.special, keep_only_valid=False)
         uniforms_SBK = draw_uniforms(config.seed, first_sample, sequence_BKS.shape, device, window)
         cache = Cache(len(model.transformer.layers), fused.num_prefix + pattern.num_steps - 1, pattern.num_valid_steps)
+        finite = FiniteLogits(model)
         decode = Decoder(model, fused, cache, len(rows))
         with (
             torch.inference_mode()
@@ -72,10 +74,12 @@ def generate(
                 if drawn_S[step]:  # steps without anything to draw are read together with the next one that has
                     column_BKS = sequence_BKS[:, :, cache.num_codes_steps : step]
                     logits_BKC = _next_logits(decode, column_BKS, len(groups), config)
+                    finite.watch(logits_BKC, step)
                     codes_BK = sample_codes(logits_BKC, uniforms_SBK[step], config)
                     sequence_BKS[:, :, step] = torch.where(unknown_KS[:, step], codes_BK, sequence_BKS[:, :, step])
                 if on_step is not None:
                     on_step(step, pattern.num_steps - 1)
+            finite.settle()
     finally:
         model.train(was_training)
     codes_BKT, _ = deinterleave(sequence_BKS, pattern, model.special)

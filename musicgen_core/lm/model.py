@@ -94,6 +94,7 @@ def resolve_model(model: ModelConfig, codec: CodecSpec) -> ModelConfig:
         num_layers=num_layers,
         num_codebooks=codec.num_codebooks,
         card=codec.card,
+        mask_condition_padding=model.mask_condition_padding is not False,
         pattern=resolve_pattern(model.pattern, codec),
     )
 

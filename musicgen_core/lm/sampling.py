@@ -20,7 +20,8 @@ def sample_codes(logits_BKC: Tensor, uniforms_BK: Tensor, config: GenerationConf
     """Draw one code per row by inverting the cumulative distribution at a uniform in [0, 1); returns int64 [B, K].
 
     temperature 0 takes the likeliest code. top_p above 0 wins over top_k. float64 on sorted probabilities, so that the
-    same uniforms give the same codes on any machine up to the logits' own rounding.
+    same uniforms give the same codes on any machine up to the logits' own rounding. Logits that are NaN give any code
+    in [0, C), so that no device fails on them: lm/finite.py is who names them.
     """
     if config.temperature == 0:
         return logits_BKC.argmax(dim=-1)
@@ -33,7 +34,9 @@ def sample_codes(logits_BKC: Tensor, uniforms_BK: Tensor, config: GenerationConf
     cumulative = probabilities.cumsum(dim=-1)
     target = (uniforms_BK.to(cumulative)[..., None] * cumulative[..., -1:]).contiguous()
     rank = torch.searchsorted(cumulative, target, right=True)
-    last_kept = (probabilities > 0).sum(dim=-1, keepdim=True) - 1  # rounding may carry the target to the total
+    last_kept = (probabilities > 0).sum(dim=-1, keepdim=True).clamp_min(
+        1
+    ) - 1  # rounding may carry the target to the total
     return codes_BKC.gather(-1, torch.minimum(rank, last_kept))[..., 0]
 
 

@@ -17,7 +17,7 @@ from musicgen_core.config.model import ConditionerConfig, ModelConfig, T5Conditi
 from musicgen_core.config.root import TrainStageConfig
 from musicgen_core.lm.model import LanguageModel, build_model
 from musicgen_core.util.atomic import write_json
-from musicgen_core.util.fit import check_fit
+from musicgen_core.util.fit import check_finite, check_fit, find_non_finite
 
 FORMAT = "musicgen_core"
 VERSION = 2  # 1 had model.delays where 2 has model.pattern
@@ -56,7 +56,7 @@ def write_export(
     from safetensors.torch import save_file
 
     state = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    if bad := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+    if bad := find_non_finite(state):
         raise ValueError(
             f"weights with NaN or infinity: {', '.join(bad)}; the training diverged, lower its learning rate"
         )
@@ -77,7 +77,7 @@ def load_export(folder: Path | str, device: torch.device | str = "cpu") -> tuple
     """Rebuild the model of an export, in eval mode; -> (model, contents of config.json).
 
     Raises FileNotFoundError for an absent file and ValueError for one of another format, or whose weights do not fit
-    its config, naming each missing, unexpected and mismatched weight.
+    its config or are not finite, naming each missing, unexpected, mismatched and non-finite weight.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -121,9 +121,11 @@ def read_codec(info: Mapping[str, Any]) -> CodecSpec:
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Copy every weight into the model. Raises ValueError that names `source` and all weights that do not fit."""
+    """Copy every weight into the model. Raises ValueError that names `source` and all weights that do not fit, or that
+    are NaN or infinite."""
     expected = model.state_dict()
     check_fit(expected, state, source)
+    check_finite(state, source)
     with torch.no_grad():
         for name, tensor in expected.items():
             tensor.copy_(state[name])

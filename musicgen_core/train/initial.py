@@ -23,7 +23,7 @@ from musicgen_core.layouts.source import Source, read_parts, read_source
 from musicgen_core.lm.model import LanguageModel, resolve_model
 from musicgen_core.train.checkpoint import load_best_weights, read_manifest, read_tensors
 from musicgen_core.train.ranks import Refused, World
-from musicgen_core.util.fit import check_fit
+from musicgen_core.util.fit import check_finite, check_fit
 from musicgen_core.util.log import say
 
 WORDS = "condition_provider.conditioners.description.output_proj.weight"
@@ -95,6 +95,7 @@ def read_initial(
         notes = _compare(config, init, folder, source, model)
         state = {name: tensor for name, tensor in state.items() if name not in skipped}
         check_fit({n: t for n, t in model.state_dict().items() if n not in skipped}, state, str(folder))
+        check_finite(state, str(folder))
     except (ValueError, OSError) as error:
         raise error if isinstance(error, Refused) else Refused(str(error)) from None
     return state, notes

@@ -37,7 +37,8 @@ class Meter:
     """Counts the arithmetic of one process's training steps, from the shapes that it sees.
 
     Model FLOPs as the PaLM paper counts them (arXiv 2204.02311, appendix B): forward and backward, without what
-    activation checkpointing computes again.
+    activation checkpointing computes again; and, more strictly than there, of the self-attention only the half that a
+    causal kernel computes (lm/flops.py).
     """
 
     def __init__(

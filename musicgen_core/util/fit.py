@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -17,6 +18,22 @@ def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], sourc
         if name in state and state[name].shape != tensor.shape
     ]
     _refuse(source, set(expected) - set(state), set(state) - set(expected), shapes, remedy)
+
+
+def check_finite(state: Mapping[str, Tensor], source: str) -> None:
+    """Raise ValueError that names `source` and every tensor with NaN or infinity."""
+    if bad := find_non_finite(state):
+        raise ValueError(
+            f"{source}: weights with NaN or infinity: {', '.join(bad)}; the training diverged or the file was made "
+            "from such weights: take an earlier checkpoint or another copy"
+        )
+
+
+@torch.no_grad()
+def find_non_finite(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of tensors with NaN or infinity; one pass over each, nothing is copied."""
+    real = {name: t for name, t in state.items() if t.is_floating_point() and t.numel() and not t.is_meta}
+    return [name for name, t in real.items() if not all(bool(end.isfinite()) for end in torch.aminmax(t))]
 
 
 def check_loaded(report: Mapping[str, Iterable[Any]], folder: Path, remedy: str, surplus: bool = False) -> None:

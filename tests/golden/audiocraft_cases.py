@@ -76,7 +76,7 @@ class Case:
 WORDS = ["slow rock with a piano", None, "fast"]
 DELAY: Pattern = ("DelayedPatternProvider", {"delays": [0, 1, 2, 3]})
 TUNE = torch.eye(12)[[0, 4, 7, 4, 0, 9]]
-CHROMA = ChromaConditionConfig(kind="chroma", num_frames=6)
+CHROMA = ChromaConditionConfig(kind="chroma", num_frames=6, absent="null")  # as AudioCraft trains
 
 
 def attribute(fusion: Fusion) -> AttributeConditionConfig:

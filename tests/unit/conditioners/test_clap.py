@@ -104,8 +104,9 @@ def test_sensitivity(folder: Path) -> None:
         return model(sequence, model.prepare([row]))  # type: ignore[list-item]
 
     nothing = logits(None)
-    one, other, text = (logits({"style": value}) for value in (first, second, "slow rock"))
+    one, other, text, words = (logits({"style": value}) for value in (first, second, "slow rock", "fast techno"))
     assert (one - other).abs().max() > 1e-3
+    assert (text - words).abs().max() > 1e-3
     assert (text - nothing).abs().max() > 1e-3
     torch.testing.assert_close(logits({"style": None}), nothing)
     torch.testing.assert_close(model(sequence, None), nothing, atol=1e-5, rtol=0)

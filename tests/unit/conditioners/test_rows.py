@@ -90,6 +90,9 @@ CONDITIONS = {
 }
 
 
+PAIRS = [(True, True), (True, False), (False, True), (False, False)]
+
+
 def make_rows(indexes: np.ndarray, order: tuple[str, ...] = ("key", "bpm"), epoch: int = 0) -> list[Any]:
     track = {"caption": "slow", "key": "a minor", "bpm": 90.0}
     epochs = np.full(len(indexes), epoch)
@@ -103,6 +106,32 @@ def test_conditions_are_dropped_each_by_itself() -> None:
     assert 1 - len(kept) / MANY == pytest.approx(0.2, abs=0.01)
     assert sum(row["key"] is None for row in kept) / len(kept) == pytest.approx(0.4, abs=0.015)
     assert all(row["bpm"] == 90.0 and row["description"] == "slow" for row in kept)
+
+
+def make_styled(indexes: np.ndarray, words: WordsConfig, cfg_dropout: float = 0.1, epoch: int = 0) -> list[Any]:
+    track = {"caption": "slow rock", "key": "a minor"}
+    epochs = np.full(len(indexes), epoch)
+    conditions = {"key": CONDITIONS["key"]}
+    return training_rows([track] * len(indexes), conditions, words, cfg_dropout, 5, epochs, indexes)
+
+
+def test_words_have_a_dropout_of_their_own() -> None:
+    """MusicGen-Style: description 0.4, the recording 0.4, all 0.1."""
+    rows = make_styled(np.arange(MANY), WordsConfig(dropout=0.4))
+    kept = [(row or {"description": None, "key": None}).values() for row in rows]
+    shares = {pair: sum((w is not None, k is not None) == pair for w, k in kept) / MANY for pair in PAIRS}
+    assert shares == pytest.approx({(1, 1): 0.324, (1, 0): 0.216, (0, 1): 0.216, (0, 0): 0.244}, abs=0.01)
+
+
+def test_dropped_words_move_no_other_draw() -> None:
+    """So that a run without it is the run of before, and one with it differs in the words alone."""
+    before, after = (make_styled(np.arange(500), WordsConfig(dropout=p)) for p in (0.0, 0.4))
+    assert [row and row["key"] for row in before] == [row and row["key"] for row in after]
+    assert all(row is None or row["description"] == "slow rock" for row in before)
+    assert {row["description"] for row in after if row} == {"slow rock", None}
+    assert after == [make_styled(np.array([index]), WordsConfig(dropout=0.4))[0] for index in range(500)]
+    assert after != make_styled(np.arange(500), WordsConfig(dropout=0.4), epoch=1)
+    assert {row["description"] for row in make_styled(np.arange(99), WordsConfig(dropout=1), 0.0)} == {None}
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=40))

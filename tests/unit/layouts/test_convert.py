@@ -35,13 +35,13 @@ def wide_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_t5(tmp_path_factory.mktemp("wide"), width=512)
 
 
-def make_export(folder: Path, kind: str, t5: Path) -> LanguageModel:
+def make_export(folder: Path, kind: str, t5: Path, chroma: ChromaConditionConfig = CHROMA) -> LanguageModel:
     """A small model of a released kind, with its codec, as an export of ours."""
     fusion: Any = "prepend" if kind == "melody" else "cross"
     words: Any = (
         LutConditionerConfig() if kind == "table" else T5ConditionerConfig(kind="t5", path=str(t5), fusion=fusion)
     )
-    config = replace(BASE, conditions={"self_wav": CHROMA} if kind == "melody" else {})
+    config = replace(BASE, conditions={"self_wav": chroma} if kind == "melody" else {})
     spec = with_channels(CODEC, 2, SHIPPED) if kind == "stereo" else CODEC
     model = build_model(config, words, spec)
     initialize(model, 3)
@@ -85,6 +85,55 @@ def test_transformers_and_back(kind: str, tmp_path: Path, t5_folder: Path) -> No
     rows = ["slow rock", None]
     expected = model.conditioner(model.conditioner.prepare(rows)).embeddings_BLD
     torch.testing.assert_close(found.conditioner(found.conditioner.prepare(rows)).embeddings_BLD, expected)
+
+
+# every number is another than the default, the shipped codec's, and what follows from the segment
+ODD_CHROMA = ChromaConditionConfig(
+    kind="chroma", sample_rate_hz=24_000, radix2_exp=12, num_frames=20, argmax=False, absent="null"
+)
+
+
+@pytest.mark.parametrize("layout", ["transformers", "audiocraft"])
+@pytest.mark.parametrize("chroma", [ODD_CHROMA, ChromaConditionConfig(kind="chroma", num_frames=40)])
+def test_a_melody_comes_back_as_it_was(
+    layout: Any, chroma: ChromaConditionConfig, tmp_path: Path, wide_t5: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_export(tmp_path / "ours", "melody", wide_t5, chroma)
+    convert.run(source=tmp_path / "ours", out=tmp_path / "theirs", layout=layout)
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    text_encoder = wide_t5 if layout == "audiocraft" else None
+    convert.run(source=tmp_path / "theirs", out=tmp_path / "again", text_encoder=text_encoder, accept_pickle=True)
+    assert load_export(tmp_path / "again")[0].config.conditions == {"self_wav": chroma}
+    notes = {
+        "trained with absent: null": chroma is ODD_CHROMA,
+        "trained with argmax: false": chroma is ODD_CHROMA and layout == "transformers",
+        "20 frames; AudioCraft makes 118": chroma is ODD_CHROMA and layout == "audiocraft",
+        "follows the whole mix": layout == "audiocraft",
+    }
+    for note, expected in notes.items():
+        assert any(note in line for line in said) is expected, note
+    assert len(said) == sum(notes.values())
+
+
+def test_the_melody_of_a_foreign_folder_is_read(tmp_path: Path, wide_t5: Path) -> None:
+    """As released: no key of ours, all else in the files' own keys, where they are."""
+    make_export(tmp_path / "ours", "melody", wide_t5, ODD_CHROMA)
+    convert.run(source=tmp_path / "ours", out=tmp_path / "hub", layout="transformers")
+    config, extractor = tmp_path / "hub" / "config.json", tmp_path / "hub" / "preprocessor_config.json"
+    config.write_text(json.dumps({k: v for k, v in json.loads(config.read_text()).items() if k != "musicgen_core"}))
+    convert.run(source=tmp_path / "hub", out=tmp_path / "read")
+    released = replace(ODD_CHROMA, argmax=True, absent="silence")
+    assert load_export(tmp_path / "read")[0].config.conditions == {"self_wav": released}
+    extractor.write_text(json.dumps({**json.loads(extractor.read_text()), "hop_length": 1000}))
+    with pytest.raises(ValueError, match=r"preprocessor_config.json: n_fft 4096 and hop_length 1000; .* power of 2"):
+        convert.run(source=tmp_path / "hub", out=tmp_path / "no")
+    extractor.unlink()
+    convert.run(source=tmp_path / "hub", out=tmp_path / "bare")
+    bare = ChromaConditionConfig(kind="chroma", num_frames=20)
+    assert load_export(tmp_path / "bare")[0].config.conditions == {"self_wav": bare}
+    config.write_text(json.dumps({**json.loads(config.read_text()), "num_chroma": 24}))
+    with pytest.raises(ValueError, match=r"config.json: num_chroma is 24; this project's melody has 12"):
+        convert.run(source=tmp_path / "hub", out=tmp_path / "no")
 
 
 def test_from_one_foreign_layout_to_the_other(tmp_path: Path, wide_t5: Path) -> None:

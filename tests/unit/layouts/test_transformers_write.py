@@ -57,7 +57,7 @@ MELODY = torch.nn.functional.one_hot(torch.tensor([[0, 4, 7, 0], [9, 9, 0, 4]]),
 @pytest.fixture(scope="session")
 def models(t5_folder: Path) -> dict[str, LanguageModel]:
     words = T5ConditionerConfig(kind="t5", path=str(t5_folder))
-    chroma = ChromaConditionConfig(kind="chroma", num_frames=6, absent="silence")
+    chroma = ChromaConditionConfig(kind="chroma", num_frames=6)
     stereo = with_channels(CODEC, 2, shipped_codec_folder())
     return {
         "table": build(),
@@ -103,6 +103,26 @@ def test_same_codes_and_audio_without_this_project(
     torch.testing.assert_close(answers[name]["audio"], wav, atol=1e-5, rtol=0)
     assert len(codes.unique()) > 20
     assert torch.equal(answers[f"{name}, unguided"]["codes"][0][0], greedy(models[name], cfg_coef=1.0))
+
+
+def test_nothing_is_to_be_said_of_a_default_melody(models: dict[str, LanguageModel]) -> None:
+    assert generation_notes(models["melody"]) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "note"),
+    [
+        ({"absent": "null"}, "trained with absent: null; transformers gives the chroma of silence"),
+        ({"argmax": False}, "trained with argmax: false; transformers' processor keeps only the loudest"),
+    ],
+)
+def test_what_transformers_does_otherwise_with_a_melody_is_said(
+    overrides: dict[str, Any], note: str, t5_folder: Path
+) -> None:
+    words = T5ConditionerConfig(kind="t5", path=str(t5_folder), fusion="prepend")
+    chroma = ChromaConditionConfig(kind="chroma", num_frames=6, **overrides)
+    [found] = generation_notes(build(words, conditions={"self_wav": chroma}))
+    assert note in found
 
 
 def test_melody_too(models: dict[str, LanguageModel], answers: dict[str, Any]) -> None:

@@ -3,13 +3,13 @@
 Style has a test of its own; test_conditions.py has models with several conditions at once.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from small_clap import write_clap
 from small_models import CODEC, CONDITIONER, MODEL, random_sequence
 from small_t5 import write_t5
 
@@ -25,6 +25,8 @@ from musicgen_core.config.model import T5ConditionerConfig
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import LanguageModel, build_model
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of transformers' modules
+
 FUSIONS: list[Fusion] = ["cross", "prepend", "sum", "input_interpolate"]
 TUNES = torch.eye(12)[:6], torch.eye(12)[6:]
 SOUNDS = tuple(torch.nn.functional.normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(3)), dim=1))
@@ -39,14 +41,13 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "chroma": TUNES,
     "chroma, silence for none": TUNES,
     "clap": SOUNDS,
+    "clap, asked with words": ("slow rock", "fast techno"),
 }
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    clap = tmp_path_factory.mktemp("clap")  # embeddings are given, so the width is all that is read of it
-    (clap / "config.json").write_text(json.dumps({"model_type": "clap", "projection_dim": 16}))
-    return {"t5": write_t5(tmp_path_factory.mktemp("t5")), "clap": clap}
+    return {"t5": write_t5(tmp_path_factory.mktemp("t5")), "clap": write_clap(tmp_path_factory.mktemp("clap"))}
 
 
 def build(kind: str, fusion: Fusion, folders: dict[str, Path]) -> tuple[LanguageModel, str]:
@@ -73,7 +74,7 @@ def build(kind: str, fusion: Fusion, folders: dict[str, Path]) -> tuple[Language
     for conditioner in model.conditioners.values():
         if isinstance(conditioner, ClapConditioner):
             for step in range(3):  # its codebooks hold what they have seen
-                conditioner(conditioner.prepare(SOUNDS))
+                conditioner(conditioner.prepare(VALUES[kind]))
                 conditioner.learn(step, lambda sums: sums)
     return model.eval(), "it" if conditions else "description"
 

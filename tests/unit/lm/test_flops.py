@@ -1,6 +1,7 @@
 """The formula equals torch's own counter, and the figures of MusicGen's sizes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,6 +52,15 @@ def test_released_sizes(size: str, dense_gflops: float, forward_tflops: float) -
     dim, _, num_layers = model.config.shape
     causal = flops.forward - 2 * num_layers * dim * 1501**2
     assert causal / 1e12 == pytest.approx(forward_tflops, abs=1e-3)
-    assert flops.training == 3 * flops.forward
+    assert flops.training == 3 * causal
     if size == "small":
         assert flops.forward == 1_309_295_214_592
+
+
+def test_log_and_benchmark_count_alike() -> None:
+    """One formula: neither multiplies what it counts itself, nor has a table of peaks of its own."""
+    for path in ("benchmarks/bench_gpu.py", "musicgen_core/train/meter.py", "musicgen_core/tools/bench_loader.py"):
+        text = (Path(__file__).parents[3] / path).read_text(encoding="utf-8")
+        assert ".training" in text.partition("count_flops(")[2], path
+        assert ".forward" not in text, path
+    assert "find_peak(" in (Path(__file__).parents[3] / "benchmarks/bench_gpu.py").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from musicgen_core.config.start import InitFromConfig
 from musicgen_core.lm.initialize import initialize
 from musicgen_core.lm.model import build_model
 from musicgen_core.lm.weights import write_export
-from musicgen_core.preflight.first_loss import check_first_loss, judge_fresh, judge_start
+from musicgen_core.preflight.first_loss import check_first_loss, find_own_loss, judge_fresh, judge_start
 from musicgen_core.preflight.material import Material
 from musicgen_core.preflight.memory_plan import PlanRow, check_memory, plan_rows, to_table
 from musicgen_core.preflight.overfit import Range, check_learning_rate, check_overfit, judge_range
@@ -55,8 +55,37 @@ def test_trained_weights_that_know_nothing_are_named() -> None:
     assert (finding.level, "trained weights know nothing of codebook(s) 1, 3" in finding.text) == ("problem", True)
 
 
-@pytest.mark.parametrize("knows", [True, False])
-def test_weights_from_elsewhere_must_know_something(sound: Material, trial: Trial, tmp_path: Path, knows: bool) -> None:
+def test_trained_weights_are_held_to_frequencies_and_to_their_own_validation() -> None:
+    entropy_K, loss_K = np.array([3.0, 4.0]), np.array([3.1, 3.5])
+    assert judge_start(loss_K, entropy_K, 256, "base", 3.0).level == "ok"
+    near = judge_start(loss_K, entropy_K, 256, "base", 2.4)
+    assert (near.level, "3.300 in the mean, 2.400 in their own validation" in near.text) == ("ok", True)
+    far = judge_start(loss_K, entropy_K, 256, "base", 2.2)
+    assert (far.level, "far above the loss that these weights had" in far.text) == ("warning", True)
+    dull = judge_start(loss_K, np.array([3.0, 3.2]), 256, "base", 3.0)
+    assert (dull.level, "of codebook(s) 1 trained weights tell less" in dull.text) == ("warning", True)
+    assert judge_start(np.array([np.nan, 3.0]), entropy_K, 256, "base", 2.2).level == "problem"
+
+
+def test_the_loss_of_the_own_validation_is_found(tmp_path: Path) -> None:
+    assert find_own_loss(tmp_path) is None
+    (tmp_path / "config.json").write_text(json.dumps({"format": "musicgen_core", "loss": 3.5}))
+    assert find_own_loss(tmp_path) == 3.5
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "musicgen"}))
+    assert find_own_loss(tmp_path) is None
+    for step, loss in ((2, 5.0), (4, 4.0)):
+        folder = tmp_path / "checkpoints" / f"best-{step:08d}"
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"manifest": {"loss": loss, "step": step}}))
+    assert find_own_loss(tmp_path) == 4.0
+    assert find_own_loss(folder) == 4.0
+    assert find_own_loss(tmp_path / "state_dict.bin") is None
+
+
+@pytest.mark.parametrize(("knows", "far"), [(True, False), (True, True), (False, False)])
+def test_weights_from_elsewhere_must_know_something(
+    sound: Material, trial: Trial, tmp_path: Path, knows: bool, far: bool
+) -> None:
     """A model of code frequencies alone is below ln(card); one whose logits are all equal is at it."""
     run, spec = sound.run, sound.spec
     model = build_model(run.model, run.conditioner, spec)
@@ -71,10 +100,12 @@ def test_weights_from_elsewhere_must_know_something(sound: Material, trial: Tria
             logits_C = torch.from_numpy(np.log(counts_C + 0.5)).float() * knows
             linear.weight.copy_(logits_C[:, None].expand(-1, 64) / 64)
     (tmp_path / "export").mkdir()
-    write_export(tmp_path / "export", model, run.conditioner, spec, {})
+    own_loss = 0.5 if far else 4.5
+    write_export(tmp_path / "export", model, run.conditioner, spec, {"loss": own_loss})
     material = with_training(sound, init_from=InitFromConfig(path=str(tmp_path / "export")))
     finding = check_first_loss(material, trial, CPU)
-    assert finding.level == ("ok" if knows else "problem")
+    assert finding.figures["own_loss"] == own_loss
+    assert finding.level == (("warning" if far else "ok") if knows else "problem")
     if not knows:
         assert "trained weights know nothing of codebook(s) 0, 1, 2, 3" in finding.text
         assert finding.figures["loss_per_codebook"] == pytest.approx([np.log(256)] * 4, abs=1e-4)
