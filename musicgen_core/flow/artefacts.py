@@ -63,7 +63,7 @@ def list_used(flow: Flow) -> set[Path]:
     """Every file but those of runs that the config refers to; receipts go with what they seal."""
     results, used = Path(flow.results), set()
     plan_dir = Path(flow.plan_dir)
-    names = ("plan.json", "where.json", "codec.json", "runs.json", "sources.json", "upkeep.json")
+    names = ("plan.json", "where.json", "codec.json", "runs.json", "sources.json", "padding.json", "upkeep.json")
     used |= {plan_dir / name for name in names}
     for stage, name in flow.configs():
         used.add(plan_dir / "stages" / stage / f"{name}.json" if name else plan_dir / f"stages/{stage}.json")
