@@ -70,11 +70,18 @@ def main(arguments: list[str] | None = None) -> int:
 def _deliver_again(swallowed: sys.UnraisableHookArgs) -> None:
     """Send a stop once more when it arrived where Python cannot raise: in a destructor or a callback from C."""
     if isinstance(swallowed.exc_value, KeyboardInterrupt):
-        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+        _send_soon(signal.SIGINT)
     elif isinstance(swallowed.exc_value, SystemExit):
-        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        _send_soon(signal.SIGTERM)
     else:
         sys.__unraisablehook__(swallowed)
+
+
+def _send_soon(number: signal.Signals, delay_sec: float = 0.01) -> None:
+    try:
+        threading.Timer(delay_sec, os.kill, (os.getpid(), number)).start()
+    except (KeyboardInterrupt, SystemExit):  # it came before this returned, where it would be lost once more
+        _send_soon(number, 4 * delay_sec)
 
 
 def _overview() -> str:
@@ -186,11 +193,12 @@ def _positional(name: str, function: Callable[..., Any], values: dict[str, Any])
         return [item for items in given for item in items]
     text = values.pop("config")
     from musicgen_core.config.load import ConfigError, from_json, load_config
+    from musicgen_core.config.overlay import load_overlay
 
     cls = _class(hints["config"])
     if text.lstrip().startswith("{"):
         return [from_json(cls, text)]
-    root = load_config(Path(text))
+    root = load_overlay(Path(text)) if name in TOOLS else load_config(Path(text))
     if isinstance(root, cls):
         return [root]
     if name == "scan":

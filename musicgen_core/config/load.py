@@ -38,6 +38,15 @@ class ConfigError(ValueError):
 
 def load_config(path: str | Path) -> RootConfig:
     """Read and check a YAML file. Raises ConfigError naming the file, the key and the remedy."""
+    raw = read_config(path)
+    try:
+        return parse_config(raw)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file, without a look at what its keys mean. Raises ConfigError."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -50,10 +59,7 @@ def load_config(path: str | Path) -> RootConfig:
         raise ConfigError(f"{path}{where}: not YAML ({getattr(error, 'problem', None) or error})") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected keys and values, got {type(raw).__name__}")
-    try:
-        return parse_config(raw)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    return raw
 
 
 def parse_config(raw: dict[str, Any]) -> RootConfig:

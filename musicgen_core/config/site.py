@@ -23,8 +23,21 @@ BUCKETS = {
 }
 """resample and tokenize."""
 
-OTHERS = {**BUCKETS, "cpus": "MUSICGEN_CPUS", "memory": "the rule's mem_mb", "runtime": "the rule's runtime"}
+OTHERS = {
+    **BUCKETS,
+    "cpus": "MUSICGEN_CPUS",
+    "memory": "MUSICGEN_STAGE_MEMORY_MB",
+    "runtime": "MUSICGEN_STAGE_RUNTIME_MIN",
+}
 """index, export, generate, evaluate."""
+
+LEAST_TRAINING_MIN = 15
+"""Time limit of a training job at least: submitit takes every signal for a time-out in jobs of 10 minutes and less."""
 
 GPU_PARTITION = "MUSICGEN_GPU_PARTITION"
 """Partition of tokenize, generate and evaluate."""
+
+
+def variables_of(stage: str) -> dict[str, str]:
+    """The variables that set what a data job of a stage asks for."""
+    return BUCKETS if stage in ("resample", "tokenize") else OTHERS

@@ -190,6 +190,8 @@ def _find_affected(corpus: CorpusConfig, changes: Changes, found: FolderList) ->
         file = _either(change)
         if not is_utf8(path):
             raise NeedsScan  # its line stands under another name
+        if file.suffix in COMPANION_SUFFIXES and any(one is not None and one.size < 0 for one in change):
+            raise NeedsScan  # a companion has a line only while it is a link that leads nowhere
         if file.suffix.removeprefix(".") in list_sources(corpus):
             beside = [f for f in found.starting(file.stem + ".") if f.stem == file.stem]
             affected |= {f.path: f for f in beside if f.suffix in AUDIO_SUFFIXES}

@@ -93,6 +93,8 @@ class Captions:
         return self._read_sidecar(found) if found is not None else {}
 
     def _read_sidecar(self, found: FoundFile) -> dict[str, Any]:
+        if found.size < 0:
+            raise ValueError(f"{found.path}: a link that leads nowhere")
         facts = self.cache.get(found)
         if facts is None:
             facts = _parse_sidecar(self.folder / found.path, found.suffix)

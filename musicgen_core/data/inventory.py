@@ -13,6 +13,7 @@ from typing import Any
 
 from musicgen_core import native
 from musicgen_core.config.data import CorpusConfig, DataConfig
+from musicgen_core.data.away import REMEDY, check_reading
 from musicgen_core.data.captions import Captions, Note
 from musicgen_core.data.placement import place_tracks
 from musicgen_core.data.records import InventoryRecord, Music, TrackRecord
@@ -63,10 +64,14 @@ class Inventory:
 
 
 def find_files(name: str, corpus: CorpusConfig, skip: Path | None = None) -> FolderList:
-    """All files of a corpus; `skip` is a folder left out: results inside it. ValueError when its folder is absent."""
-    if not Path(corpus.path).is_dir():
-        raise ValueError(f"corpora.{name}.path: {corpus.path!r} is not a folder; correct the path")
-    return FolderList(corpus.path, skip)
+    """All files of a corpus; `skip` is a folder left out: results inside it. ValueError when its folder is absent, or
+    when it, a folder or a file in it cannot be looked at."""
+    try:
+        if not Path(corpus.path).is_dir():
+            raise ValueError(f"corpora.{name}.path: {corpus.path!r} is not a folder; correct the path")
+        return FolderList(corpus.path, skip)
+    except OSError as error:
+        raise ValueError(f"corpora.{name}: {error.filename}: {error.strerror}; {REMEDY}") from None
 
 
 def take_inventory(
@@ -75,13 +80,15 @@ def take_inventory(
     """Scan the files of one corpus. Only those whose size, mtime or ctime changed since the last scan are opened.
 
     Raises ValueError, which names the corpus and the remedy, when its table of captions is missing, no audio is usable,
-    nothing has a caption (unless allowed), no licence fits, or there are too few groups to split.
+    a track of the last plan cannot be read, nothing has a caption (unless allowed), no licence fits, or there are too
+    few groups to split.
     """
     folder = Path(corpus.path)
     try:
         cache = StatCache(cache_path)
         captions = Captions(corpus, found, cache)
         read_audio(folder, found, cache, name)
+        check_reading(list_unread(found, cache), cache_path.with_name("inventory.jsonl"))
         screened = [r for f in found if (r := screen(f, cache, data)) is not None]
         captions.match(r.path for r in screened if r.status == "used")  # copies are judged by their words
         files = reject_duplicates(screened, captions, cache)
@@ -132,6 +139,12 @@ def find_lasting(found: list[FoundFile], cache: StatCache) -> set[str]:
     return {f.path for f in found if not (cache.get(f) or {}).get("transient")}
 
 
+def list_unread(found: list[FoundFile], cache: StatCache) -> list[tuple[str, str]]:
+    """Files that the system would not let read, and what it said."""
+    facts = ((f.path, cache.get(f) or {}) for f in found)
+    return [(path, known["error"]) for path, known in facts if known.get("transient")]
+
+
 def _examine(folder: Path, files: list[FoundFile]) -> Iterator[tuple[FoundFile, dict[str, Any]]]:
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         for i in range(0, len(files), CHUNK_FILES):
@@ -168,6 +181,8 @@ def screen(found: FoundFile, cache: StatCache, data: DataConfig) -> InventoryRec
     def reject(reason: str, detail: str, **facts: Any) -> InventoryRecord:
         return InventoryRecord(path=path, status="rejected", reason=reason, detail=detail, **facts)
 
+    if found.size < 0:
+        return reject("unreadable", "a link that leads nowhere")
     if found.suffix in COMPANION_SUFFIXES:
         return None
     if found.suffix in OTHER_AUDIO_SUFFIXES:
@@ -176,8 +191,6 @@ def screen(found: FoundFile, cache: StatCache, data: DataConfig) -> InventoryRec
         return InventoryRecord(path=path, status="ignored", reason="not_music")
     if path != found.path:
         return reject("bad_name", "the name is not UTF-8; rename the file")
-    if found.size < 0:
-        return reject("unreadable", "a link that leads nowhere")
     if found.size == 0:
         return reject("empty", "the file has no bytes")
     facts = cache.get(found)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from musicgen_core.data.splits import SPLITS
+from musicgen_core.flow.living import TEMPORARY, is_leftover, name_trainer
 from musicgen_core.flow.resolve import Flow
 from musicgen_core.util.receipt import ENDING
-
-LEFTOVER = re.compile(r"^\..+\.(\d+)\.(tmp|old)$")
-"""What `util/atomic.py` writes to before it renames; it stays when a process is killed."""
 
 CORPUS_FILES = (
     "inventory.jsonl",
@@ -44,6 +41,9 @@ class Stray:
     checkpoints: bool = False
     """It holds checkpoints of a training."""
 
+    trainer: str = ""
+    """Who may still train in it; empty: nobody."""
+
 
 def find_strays(flows: list[Flow]) -> list[Stray]:
     """List what none of the configs refers to; they share one folder of results. Reads names and sizes only."""
@@ -57,7 +57,7 @@ def find_strays(flows: list[Flow]) -> list[Stray]:
         for path in _walk(results / kind):
             if kind == "tokens" and path.relative_to(results / kind).parts[0] not in codecs:
                 continue  # its whole folder is listed
-            if path not in used and _owner(path) not in used and not LEFTOVER.match(path.name):
+            if path not in used and _owner(path) not in used and not TEMPORARY.match(path.name):
                 strays.append(Stray(kind, path, path.stat().st_size))
     return sorted(strays)
 
@@ -66,8 +66,8 @@ def list_used(flow: Flow) -> set[Path]:
     """Every file but those of runs that the config refers to; receipts go with what they seal."""
     results, used = Path(flow.results), set()
     plan_dir = Path(flow.plan_dir)
-    names = ("plan.json", "where.json", "codec.json", "runs.json", "sources.json", "upkeep.json", "outside.json")
-    used |= {plan_dir / name for name in names}
+    names = ("plan.json", "where.json", "codec.json", "runs.json", "sources.json", "padding.json", "upkeep.json")
+    used |= {plan_dir / name for name in (*names, "outside.json")}
     for stage, name in flow.configs():
         used.add(plan_dir / "stages" / stage / f"{name}.json" if name else plan_dir / f"stages/{stage}.json")
     used |= {plan_dir / "recordings" / f"{run}.json" for run in flow.runs}
@@ -90,10 +90,8 @@ MANIFESTS = ("train", "valid", "evaluate", "generate", "rejected")
 
 
 def _find_leftovers(results: Path) -> Iterator[Stray]:
-    """Temporary files whose process has ended on this machine."""
     for path in _walk(results, folders=True):
-        match = LEFTOVER.match(path.name)
-        if match and not Path(f"/proc/{match[1]}").exists():
+        if is_leftover(path):
             yield Stray("leftover", path, _size(path))
 
 
@@ -101,7 +99,8 @@ def _find_folders(folder: Path, used: set[str], kind: str) -> list[Stray]:
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.is_dir() and not path.name.startswith(".") and path.name not in used:
-            found.append(Stray(kind, path, _size(path), any(path.glob("checkpoints/*-*"))))
+            trainer = name_trainer(path) if kind == "run" else ""
+            found.append(Stray(kind, path, _size(path), any(path.glob("checkpoints/*-*")), trainer))
     return found
 
 
@@ -116,7 +115,7 @@ def _walk(folder: Path, folders: bool = False) -> Iterator[Path]:
     for root, names, files in os.walk(folder):
         here = Path(root)
         for name in list(names):
-            if LEFTOVER.match(name):
+            if TEMPORARY.match(name):
                 names.remove(name)
                 if folders:
                     yield here / name

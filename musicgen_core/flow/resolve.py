@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,15 +36,15 @@ from musicgen_core.flow.lists import write_list, write_stage
 from musicgen_core.flow.outside import NAME as outside_name
 from musicgen_core.flow.outside import OutsideDigests, write_recordings
 from musicgen_core.flow.padding import settle_padding
+from musicgen_core.flow.workers import is_locked, name_holder
 from musicgen_core.stages.scan import digest_config
 from musicgen_core.stages.scan import run as scan
 from musicgen_core.util.atomic import write_json_if_changed, write_text_if_changed
 from musicgen_core.util.digest import digest_file
 from musicgen_core.util.log import say
 
-LOCKS = Path(".snakemake/locks")
-
-PADDING_NAME = "padding.json"
+SOURCES_NAME, PADDING_NAME = "sources.json", "padding.json"
+"""What is known of weights at paths, by their sizes and times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,19 +105,20 @@ class Flow:
         return found
 
 
-def resolve(root: RootConfig, targets: frozenset[str] = frozenset()) -> Flow:
+def resolve(root: RootConfig, targets: frozenset[str] | None = None) -> Flow:
     """Scan the corpora of a config, find each run's folder, and write what the rules need under results/plan.
 
     While another snakemake works in this folder its plan is taken, and nothing is written. Raises ValueError or OSError
     with one line for the user, also where a run's data changed, its policy is `refuse`, and `targets` ask for more than
-    tokens.
+    tokens. Without `targets` nobody asks for a training: the tools.
     """
     configs = resolve_runs(root)
     folder = Path(root.results) / "plan"
     plan, codec, frozen = _make_plan(root, configs, folder)
-    every = settle_padding(with_ancestors(configs), folder / PADDING_NAME)
     outside = OutsideDigests(folder / outside_name)
-    kin = relate(configs, every, root, plan, codec, folder / "sources.json", outside)
+    with _remember_weights(folder, frozen) as known:
+        every = settle_padding(with_ancestors(configs), known / PADDING_NAME)
+        kin = relate(configs, every, root, plan, codec, known / SOURCES_NAME, outside)
     planned = place_runs(every, kin, Path(root.results) / "runs", codec)
     flow = _assemble(root, every, plan, codec, planned)
     _speak(flow, targets)
@@ -124,22 +129,34 @@ def resolve(root: RootConfig, targets: frozenset[str] = frozenset()) -> Flow:
     return flow
 
 
-def is_locked() -> bool:
-    """Whether a snakemake works in this folder, or was killed in it."""
-    return any(LOCKS.glob("*"))
+@contextmanager
+def _remember_weights(folder: Path, frozen: bool) -> Iterator[Path]:
+    """Where it is remembered what weights are: a copy that is thrown away, while nothing may be written."""
+    if not frozen:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in (SOURCES_NAME, PADDING_NAME):
+            if (folder / name).exists():
+                shutil.copy2(folder / name, scratch)
+        yield Path(scratch)
 
 
 def _make_plan(root: RootConfig, runs: dict[str, RunConfig], folder: Path) -> tuple[Plan, CodecSpec, bool]:
     """Scan the corpora, or, while another snakemake works here, read the plan that it made."""
     path, codec_path = folder / "plan.json", folder / "codec.json"
     frozen = path.exists() and codec_path.exists() and is_locked()
+    codec, codec_folder = read_codec_spec(root.codec)
     if frozen:
         say("plan: taken as it lies, for another snakemake works here, or was killed; the music is not scanned again")
-        plan = read_plan(path)
+        plan, known = read_plan(path), codec_path.read_text(encoding="utf-8")
         if plan.config_digest != digest_config(project_scan(root)):
-            raise ValueError("corpora or data in the config changed while another snakemake works here; wait for it")
-        return plan, from_json(CodecSpec, codec_path.read_text(encoding="utf-8")), True
-    codec, codec_folder = read_codec_spec(root.codec)
+            raise ValueError(f"corpora or data in the config are not those of that plan, and {name_holder()}")
+        if to_json(codec) + "\n" != known:
+            raise ValueError(
+                f"the codec is not that of that plan, {from_json(CodecSpec, known).name}, and {name_holder()}"
+            )
+        return plan, codec, True
     for run in runs.values():
         check_fit(run, codec)
     plan = scan(project_scan(root), results=Path(root.results))
@@ -175,14 +192,14 @@ def _assemble(
     )
 
 
-def _speak(flow: Flow, targets: frozenset[str]) -> None:
+def _speak(flow: Flow, targets: frozenset[str] | None) -> None:
     """Say, before anything runs, which folder a renamed run keeps, and what happens to a run whose data changed."""
     for folder, planned in flow.planned.items():
         if folder.rpartition("-")[0] != planned.name:
             say(f"plan: runs.{planned.name} is what was trained as {folder}, under another name: it keeps that folder")
         policy = flow.runs[folder].on_changed_data
         line = say_policy(planned, policy)
-        if line is not None and policy == "refuse" and targets != {"tokens"}:
+        if line is not None and policy == "refuse" and targets is not None and targets != {"tokens"}:
             raise ValueError(line)
         if line is not None:
             say(f"plan: {line}")

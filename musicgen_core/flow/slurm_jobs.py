@@ -82,19 +82,20 @@ def explain_failed_jobs(snakemake_log: str) -> list[str]:
     for job_id, state in _list_failed(snakemake_log):
         shown = describe_job(job_id)
         log = Path(shown.get("StdOut", ""))
-        name = f"SLURM job {job_id} ({_short(shown.get('Comment', '?'))})"
+        what = _short(shown.get("Comment", "?"))
+        name, variables = f"SLURM job {job_id} ({what})", site.variables_of(what.split()[0])
         memory = re.search(r"mem=([\d.]+[KMGT]?)", shown.get("TRES", ""))
         words = find_memory_kill([log]) if log.is_file() else ""
         if state == "OUT_OF_MEMORY" or words:
             measured = f" ({words})" if words else ""
             limit = memory[1] if memory else "what it had asked for"
-            remedy = f"raise {site.BUCKETS['memory']}"
+            remedy = f"raise {variables['memory']}"
             lines.append(f"{name} was killed for memory: it needs more than {limit}{measured}; {remedy}")
         elif state == "CANCELLED":
             lines.append(f"{name} was cancelled (scancel); run the same command to go on")
         elif state == "TIMEOUT":
             limit = shown.get("TimeLimit", "?")
-            lines.append(f"{name} ran into its time limit, {limit}; raise MUSICGEN_BUCKET_RUNTIME_MIN")
+            lines.append(f"{name} ran into its time limit, {limit}; raise {variables['runtime'].split(' or ')[0]}")
         elif state != "FAILED":
             lines.append(f"{name} ended in state {state} ({shown.get('Reason', '?')}); run the same command to go on")
     return lines
@@ -125,13 +126,14 @@ def _training_request(job: Any) -> Request:
         gpus_per_node=asked.gpus_per_node,
         memory_mb=asked.memory_mb,
         runtime_min=asked.runtime_min,
+        least_min=site.LEAST_TRAINING_MIN,
         remedies=site.TRAINING,
     )
 
 
 def _data_request(job: Any) -> Request:
     asked, bucket = job.resources, job.is_group()
-    remedies = site.BUCKETS if bucket else site.OTHERS
+    remedies = site.variables_of(job.groupid if bucket else job.rule.name)
     if asked.get("gpu"):
         remedies = {**remedies, "partition": site.GPU_PARTITION}
     return Request(

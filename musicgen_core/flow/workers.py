@@ -1,8 +1,19 @@
-"""Which snakemakes work in this folder. Snakemake's own lock names nobody, and outlives a kill."""
+"""Which snakemakes work in this folder. Snakemake's own lock names nobody, and outlives a kill.
+
+Each leaves a note here while it works, and touches it now and then: a process on another machine cannot be asked, but
+its note tells by its age.
+"""
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,43 +21,135 @@ from musicgen_core.util.atomic import write_json
 from musicgen_core.util.process import describe_process, is_alive
 
 FOLDER = Path(".snakemake/musicgen")
+LOCKS = Path(".snakemake/locks")
+
+BEAT_SEC = 30.0
+"""How often a snakemake touches its note."""
+
+SILENT_SEC = 300.0
+"""After so long without a touch, a snakemake on another machine is taken to be gone."""
 
 
-def register() -> None:
-    """Say that this process works here, until it is gone."""
-    mine = describe_process()
-    write_json(FOLDER / f"{mine['host']}-{mine['pid']}.json", mine)
+class Presence:
+    """The note of this process, from `register` to its end: normal, by an error, or by Ctrl-C."""
+
+    def __init__(self, locks: Iterable[str] = ()) -> None:
+        self.note = {**describe_process(), "locks": sorted(locks)}
+        self.path = _name_note(self.note).absolute()
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._beat, daemon=True)
+        write_json(self.path, self.note)
+        self.thread.start()
+
+    def withdraw(self) -> None:
+        if os.getpid() == self.note["pid"]:  # and not a fork of it
+            self.ended.set()
+            self.thread.join(timeout=5)
+            self.path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self.ended.wait(BEAT_SEC):
+            try:
+                os.utime(self.path)
+            except FileNotFoundError:
+                write_json(self.path, self.note)  # another one took this process for gone: it had been suspended
+            except OSError:
+                continue  # a file server that is briefly away
+
+
+def register(locks: Iterable[str] = ()) -> Presence:
+    """Say that this process works here, and which of Snakemake's lock files are its own, until it ends."""
+    presence = Presence(locks)
+    atexit.register(presence.withdraw)
+    return presence
+
+
+def is_locked() -> bool:
+    """Whether a snakemake works in this folder, or was killed in it."""
+    return any(LOCKS.glob("*"))
 
 
 def list_others() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(those that work here or cannot be asked, those that are gone) besides this process."""
-    mine = describe_process()
+    """(those that work here, those that are gone) besides this process.
+
+    One on another machine works while its note is young. Notes without `locks` are of a version that never removed
+    any: from another machine they say nothing, and count as gone.
+    """
+    mine, now = describe_process(), _server_time()
     there: list[dict[str, Any]] = []
     gone: list[dict[str, Any]] = []
     for path in sorted(FOLDER.glob("*.json")):
         try:
             process = json.loads(path.read_text(encoding="utf-8"))
             alive = is_alive(process)
-        except (OSError, ValueError, KeyError):
+            if alive is None:
+                process["silent_sec"] = max(0.0, now - path.stat().st_mtime)
+                alive = "locks" in process and process["silent_sec"] <= SILENT_SEC
+            if (process["host"], process["pid"]) != (mine["host"], mine["pid"]):
+                (there if alive else gone).append(process)
+        except (OSError, ValueError, KeyError, TypeError):
             continue
-        if (process["host"], process["pid"]) != (mine["host"], mine["pid"]):
-            (gone if alive is False else there).append(process)
     return there, gone
 
 
 def forget_gone() -> None:
     """Remove the notes of processes that are gone."""
     for process in list_others()[1]:
-        (FOLDER / f"{process['host']}-{process['pid']}.json").unlink(missing_ok=True)
+        _name_note(process).unlink(missing_ok=True)
 
 
 def explain_lock() -> str:
     """The line for a user whom Snakemake refuses: who holds the lock, and what to do."""
-    there, gone = list_others()
+    return f"Error: {name_holder()}"
+
+
+def name_holder() -> str:
+    """Who holds Snakemake's lock, and what to do."""
+    there, gone = (_holders(notes) for notes in list_others())
     if there:
-        who = "; ".join(f"process {p['pid']} on {p['host']} since {p['time']}" for p in there)
-        return f"Error: another snakemake works in this folder ({who}); wait for it, or stop it"
+        who = "; ".join(_describe(process) for process in there)
+        elsewhere = [process["host"] for process in there if "silent_sec" in process]
+        if_gone = (
+            f"; if it is gone from {elsewhere[0]}: `snakemake --unlock`, then the same command" if elsewhere else ""
+        )
+        return f"another snakemake works in this folder ({who}); wait for it, or stop it{if_gone}"
     if gone:
         who = f"process {gone[-1]['pid']} on {gone[-1]['host']}, begun {gone[-1]['time']}"
-        return f"Error: the snakemake that worked here was killed ({who}); `snakemake --unlock`, then the same command"
-    return "Error: another snakemake works in this folder, or was killed: `snakemake --unlock`, then the same command"
+        return f"the snakemake that worked here was killed ({who}); `snakemake --unlock`, then the same command"
+    return "another snakemake works in this folder, or was killed: `snakemake --unlock`, then the same command"
+
+
+def unlock() -> str:
+    """Remove Snakemake's locks without a look at the music; returns the line for the user. Snakemake's own --unlock
+    needs its jobs first: a config that cannot be used now, or data that may not be trained on, would keep it locked."""
+    there = list_others()[0]
+    shutil.rmtree(LOCKS, ignore_errors=True)
+    if is_locked():
+        raise OSError(f"{LOCKS} cannot be removed; correct its permissions")
+    if there:
+        who = "; ".join(_describe(process) for process in there)
+        return f"unlocked; WARNING: {who} seems to work here still: stop it before you start another one"
+    return "unlocked"
+
+
+def _holders(notes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of these, the ones whose own lock files are there. A note that names none may hold any."""
+    return [note for note in notes if not note.get("locks") or any((LOCKS / name).exists() for name in note["locks"])]
+
+
+def _describe(process: dict[str, Any]) -> str:
+    life = f", last sign of life {process['silent_sec']:.0f} s ago" if "silent_sec" in process else ""
+    return f"process {process['pid']} on {process['host']} since {process['time']}{life}"
+
+
+def _name_note(process: dict[str, Any]) -> Path:
+    return FOLDER / f"{process['host']}-{process['pid']}.json"
+
+
+def _server_time() -> float:
+    """Now, by the clock that stamps files here: a file server's may differ from this machine's."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=FOLDER) as probe:
+            return os.stat(probe.name).st_mtime
+    except OSError:
+        return time.time()

@@ -42,7 +42,8 @@ class FolderList:
     """
 
     def __init__(self, folder: PathLike, skip: PathLike | None = None) -> None:
-        """Walks the folder; files are looked at by one thread per core. OSError names a folder that cannot be read."""
+        """Walks the folder; files are looked at by one thread per core. OSError names a folder
+        or a file that cannot be looked at."""
         self._list = _rust_loader.FolderList(folder, skip)
         self.num_files: int = self._list.num_files
 

@@ -15,8 +15,9 @@ from musicgen_core.config.data import CorpusConfig
 from musicgen_core.config.plain import to_plain
 from musicgen_core.config.root import ScanStageConfig
 from musicgen_core.data.amend import amend
+from musicgen_core.data.away import check_links, describe_loss
 from musicgen_core.data.inventory import Inventory, find_files, take_inventory
-from musicgen_core.data.plan import CorpusPlan, Plan
+from musicgen_core.data.plan import CorpusPlan, Plan, read_plan
 from musicgen_core.data.plan_files import (
     add_durations,
     remove_bucket,
@@ -53,11 +54,23 @@ def run(config: ScanStageConfig, *, results: Path) -> Plan:
 
     Raises ValueError with one line about the first corpus that cannot be used; OSError when results cannot be written.
     """
+    before = _count_used(results / "plan" / "plan.json")
     with _without_collector():
         corpora = {name: _plan_corpus(name, corpus, config, results) for name, corpus in config.corpora.items()}
+    for name, planned in corpora.items():
+        if line := describe_loss(name, before.get(name, 0), planned.num_used):
+            say(line)
     plan = Plan(config_digest=digest_config(config), corpora=corpora)
     write_text_if_changed(results / "plan" / "plan.json", plan.to_text())
     return plan
+
+
+def _count_used(plan: Path) -> dict[str, int]:
+    """Tracks that the last plan used, by corpus; empty where there was none."""
+    try:
+        return {name: corpus.num_used for name, corpus in read_plan(plan).corpora.items()}
+    except (OSError, ValueError):
+        return {}
 
 
 def digest_config(config: ScanStageConfig) -> str:
@@ -81,6 +94,10 @@ def _plan_corpus(name: str, corpus: CorpusConfig, config: ScanStageConfig, resul
         for line in former.lines:
             say(line)
         return former.plan
+    try:
+        check_links(found, folder / FILES)
+    except ValueError as error:
+        raise ValueError(f"corpora.{name} ({corpus.path}): {error}") from None
     amended = amend(name, corpus, config.data, folder, former, found) if former is not None else None
     plan, spare, aside = amended or _plan_anew(name, corpus, config, folder, found)
     write_rejected(folder)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from musicgen_core.config.load import load_config
+from musicgen_core.config.overlay import load_overlay
 from musicgen_core.flow.artefacts import Stray, find_strays
-from musicgen_core.flow.resolve import is_locked, resolve
+from musicgen_core.flow.resolve import resolve
+from musicgen_core.flow.slurm_jobs import check_orphans
+from musicgen_core.flow.workers import is_locked, name_holder
 from musicgen_core.util.log import progress, say
 
 
@@ -21,21 +23,26 @@ def run(
     """List, with sizes, what no config refers to: old tokens, buckets, corpora, runs, and what killed processes left.
 
     `also` names further configs whose results lie in the same folder. `--remove` removes what is listed, but for runs
-    that hold checkpoints: these go with `--remove --checkpoints` only. Raises ValueError when the configs have
-    different folders of results, or while snakemake works here.
+    that hold checkpoints: these go with `--remove --checkpoints` only, and a run that may be in training stays. Raises
+    ValueError when the configs have different folders of results, or while snakemake or its jobs work here.
     """
-    roots = [load_config(path) for path in (config, *(also or []))]
+    roots = [load_overlay(path) for path in (config, *(also or []))]
     folders = {Path(root.results).resolve() for root in roots}
     if len(folders) > 1:
         shown = ", ".join(sorted(map(str, folders)))
         raise ValueError(f"the configs have {len(folders)} folders of results ({shown}); clean one after the other")
     if remove and is_locked():
-        raise ValueError("snakemake works here (or was killed: `snakemake --unlock`); remove when it has ended")
-    strays = find_strays([resolve(root) for root in roots])
-    kept = [stray for stray in strays if stray.checkpoints and not checkpoints]
-    gone = [stray for stray in strays if stray not in kept]
+        raise ValueError(f"nothing is removed: {name_holder()}")
+    flows = [resolve(root) for root in roots]
+    if remove:
+        check_orphans({folder for flow in flows for folder in flow.runs})
+    strays = find_strays(flows)
+    living = [stray for stray in strays if stray.trainer]
+    kept = [stray for stray in strays if stray.checkpoints and not checkpoints and stray not in living]
+    gone = [stray for stray in strays if stray not in kept and stray not in living]
     for stray in strays:
-        print(_show(stray, "kept: it holds checkpoints" if remove and stray in kept else ""))
+        why = stray.trainer or ("it holds checkpoints" if remove and stray in kept else "")
+        print(_show(stray, f"kept: {why}" if why else ""))
     if remove:
         for stray in progress(gone, "gc") if gone else []:
             _remove(stray.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from musicgen_core.config.load import load_config
+from musicgen_core.config.overlay import load_overlay
 from musicgen_core.flow.dry_run import Job, dry_run
 from musicgen_core.flow.forecast import (
     count_flops,
@@ -30,7 +30,7 @@ def run(*targets: str, config: Path = Path("config.yaml"), processes: int = 1, n
     if nodes < 1 or processes % nodes:
         raise ValueError(f"--processes {processes} do not spread evenly over --nodes {nodes}; change one of them")
     jobs = dry_run(config, list(targets))
-    flow = read_flow(load_config(config))
+    flow = read_flow(load_overlay(config))
     seconds_of = _read_lengths(flow)
     print(f"{'stage':<10} {'jobs':>6} {'hours of audio':>15} {'GB to write':>12}  time on one core")
     for stage, count in Counter(job.stage for job in jobs).items():

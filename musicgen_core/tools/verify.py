@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from musicgen_core.config.load import load_config
+from musicgen_core.config.overlay import load_overlay
 from musicgen_core.flow.artefacts import MANIFESTS
 from musicgen_core.flow.resolve import Flow, resolve
 from musicgen_core.util.digest import digest_file, digest_json, digest_lines
+from musicgen_core.util.done import NAME, SEALED, read_done
 from musicgen_core.util.log import progress, say
 from musicgen_core.util.receipt import Seal, compare, read_receipt, receipt_path
 
@@ -30,12 +31,12 @@ def run(*, config: Path = Path("config.yaml")) -> int:
     and the plan included. Prints one line per fault with its remedy; the exit status is 1 when there is one. Only the
     plan is written, which is brought up to date as at every start.
     """
-    flow = resolve(load_config(config))
+    flow = resolve(load_overlay(config))
     sealed, faults = _collect(flow)
     faults += _check_plan(flow)
     for path, (owner, seal) in progress(sealed.items(), "verify", total=len(sealed)):
         if difference := compare(path, seal, thorough=True):
-            faults.append(Fault(path, difference, _remake(owner) if owner else _CHECKPOINT))
+            faults.append(Fault(path, difference, _remake(owner) if owner else _explain(path)))
     for fault in faults:
         print(f"{fault.path}: {fault.what}; {fault.remedy}")
     size = sum(seal.num_bytes for _, seal in sealed.values()) / 1e9
@@ -48,14 +49,18 @@ def _collect(flow: Flow) -> tuple[dict[Path, tuple[Path | None, Seal]], list[Fau
     them."""
     sealed: dict[Path, tuple[Path | None, Seal]] = {}
     faults: list[Fault] = []
+    made_from: dict[Path, Path] = {}
     for output in _list_outputs(flow):
         receipt = read_receipt(output)
         if receipt is not None:
             sealed |= {output.parent / name: (output, seal) for name, seal in receipt.outputs.items()}
+            made_from |= {Path(name): output for name in receipt.inputs}
         elif output.exists():
             torn = "is damaged" if receipt_path(output).exists() else "is missing"
             faults.append(Fault(output, f"its receipt {receipt_path(output).name} {torn}", _remake(output)))
+    faults += _find_lost(flow, made_from, sealed)
     for folder in flow.runs:
+        faults += _check_run(Path(flow.runs_dir) / folder, sealed)
         for manifest in sorted((Path(flow.runs_dir) / folder / "checkpoints").glob("*-*/manifest.json")):
             sealed_here = _read_checkpoint(manifest)
             if sealed_here is None:
@@ -64,6 +69,28 @@ def _collect(flow: Flow) -> tuple[dict[Path, tuple[Path | None, Seal]], list[Fau
             else:
                 sealed |= {path: (None, seal) for path, seal in sealed_here.items()}
     return sealed, faults
+
+
+def _find_lost(flow: Flow, made_from: dict[Path, Path], sealed: Iterable[Path]) -> Iterator[Fault]:
+    """Outputs that are gone with their receipts, so that only what was made from them still speaks of them."""
+    expected = {path: path for path in _list_outputs(flow)}
+    for path in made_from.keys() - set(sealed):
+        owner = expected.get(path) or expected.get(path.parent)
+        if owner is not None and not path.exists():
+            yield Fault(path, f"is gone with its receipt, though {made_from[path]} was made from it", _remake(owner))
+
+
+def _check_run(run_dir: Path, sealed: dict[Path, tuple[Path | None, Seal]]) -> Iterator[Fault]:
+    """The marker of a finished training, and what it seals."""
+    done = run_dir / NAME
+    again = f"run: rm -f {done} && snakemake --profile local {done} (training takes its last checkpoint up)"
+    if done.exists():
+        try:
+            sealed |= {path: (None, seal) for path, seal in read_done(run_dir).items()}
+        except ValueError as error:
+            yield Fault(done, str(error), again)
+    elif (run_dir / "export").exists():
+        yield Fault(done, "is gone, though export was made after it", again)
 
 
 def _check_plan(flow: Flow) -> list[Fault]:
@@ -126,6 +153,13 @@ def _read_checkpoint(manifest: Path) -> dict[Path, Seal] | None:
 
 
 _CHECKPOINT = "training puts that checkpoint aside by itself and takes the one before it"
+
+
+def _explain(path: Path) -> str:
+    """What to do about a file that no command makes again."""
+    if path.name in SEALED:
+        return f"nothing makes it again; bring it back from a copy, or train anew: rm -rf {path.parent}"
+    return _CHECKPOINT
 
 
 def _remake(output: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from musicgen_core.config.load import load_config
+from musicgen_core.config.overlay import load_overlay
 from musicgen_core.flow.cause import explain
 from musicgen_core.flow.dry_run import dry_run
 from musicgen_core.flow.resolve import read_flow
@@ -19,7 +19,7 @@ def run(*targets: str, config: Path = Path("config.yaml")) -> None:
     if not jobs:
         print("nothing would run: everything is up to date")
         return
-    flow = read_flow(load_config(config))
+    flow = read_flow(load_overlay(config))
     makers = {path: job for job in jobs for path in job.outputs}
     for job in jobs:
         print(explain(job, flow, makers))

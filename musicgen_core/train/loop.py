@@ -24,7 +24,7 @@ from musicgen_core.train.stall import limit_stalls
 from musicgen_core.train.step import NonFiniteError, StepResult, train_step, validate
 from musicgen_core.train.stop import Stopped, StopSignals
 from musicgen_core.train.watch import Watch
-from musicgen_core.util.atomic import write_json
+from musicgen_core.util.done import write_done
 from musicgen_core.util.log import say
 
 
@@ -242,7 +242,8 @@ def _finish(run: Run, job: TrainJob) -> None:
         "checkpoint_stall_sec": round(run.checkpoints.writer.stall_sec, 3),
         "versions": versions(),
     }
-    write_json(job.run_dir / "DONE", done)
+    run.history.sync()
+    write_done(job.run_dir, done)
     if done["stopped_early"]:
         early = job.config.training.early_stopping
         assert early is not None

@@ -22,7 +22,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.helpers import DelayedSubmission
 
 from musicgen_core.config.batching import check_batch
-from musicgen_core.config.site import TRAINING
+from musicgen_core.config.site import LEAST_TRAINING_MIN, TRAINING
 from musicgen_core.config.training import LaunchConfig
 from musicgen_core.train.failures import note_failure
 from musicgen_core.train.follow import Follower, is_there
@@ -34,9 +34,6 @@ from musicgen_core.util.atomic import write_json
 from musicgen_core.util.log import say
 from musicgen_core.util.partition import Request, check_account, check_request, read_partitions
 from musicgen_core.util.slurm import find_state
-
-MIN_RUNTIME_MIN = 15
-"""submitit takes every signal for a time-out in jobs of 10 minutes and less."""
 
 MAX_REQUEUES = 100
 SIGNAL_DELAY_SEC = 90
@@ -145,6 +142,7 @@ def ask_for(where: LaunchConfig) -> Request:
         gpus_per_node=where.gpus_per_node,
         memory_mb=where.memory_mb,
         runtime_min=where.runtime_min,
+        least_min=LEAST_TRAINING_MIN,
         remedies=TRAINING,
     )
 
@@ -164,7 +162,7 @@ def _submit(job: TrainJob, where: LaunchConfig) -> str:
         nodes=where.nodes,
         tasks_per_node=where.processes_per_node,
         cpus_per_task=where.cpus_per_process,
-        timeout_min=max(where.runtime_min, MIN_RUNTIME_MIN),
+        timeout_min=max(where.runtime_min, LEAST_TRAINING_MIN),
         slurm_comment=f"musicgen train {job.run_dir.name}",
         slurm_signal_delay_s=SIGNAL_DELAY_SEC,
         slurm_srun_args=["--kill-on-bad-exit=1"],

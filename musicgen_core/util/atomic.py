@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _name_temporary(path, "tmp")
     try:
         yield temporary
         with open(temporary, "rb") as handle:
@@ -53,8 +54,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    temporary, old = _name_temporary(path, "tmp"), _name_temporary(path, "old")
     shutil.rmtree(temporary, ignore_errors=True)  # a killed process of the same number may have left one
     temporary.mkdir()
     try:
@@ -115,6 +115,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             except json.JSONDecodeError as error:
                 raise ValueError(f"{path}, line {number}: not JSON ({error.msg})") from None
     return records
+
+
+def _name_temporary(path: Path, ending: str) -> Path:
+    """Beside `path`, named after process and machine: others tell by it whether a leftover may go (flow/living.py)."""
+    return path.with_name(f".{path.name}.{os.getpid()}@{socket.gethostname()}.{ending}")
 
 
 def _flush_folder(folder: Path) -> None:

@@ -30,6 +30,9 @@ class Request:
     runtime_min: int = 0
     """0: not said."""
 
+    least_min: int = 0
+    """A shorter time is raised to this before it is asked for."""
+
     remedies: dict[str, str]
     """partition, account, nodes, cpus, gpus, memory, runtime -> the variable that sets it."""
 
@@ -113,10 +116,15 @@ def check_request(request: Request, partitions: dict[str, Partition]) -> None:
     else:
         partition = partitions[request.partition]
     where = f"{request.what}: partition {partition.name}"
-    if partition.limit_min is not None and request.runtime_min > partition.limit_min:
+    asked_min = max(request.runtime_min, request.least_min)
+    if partition.limit_min is not None and asked_min > partition.limit_min:
+        if request.least_min > partition.limit_min:
+            said, remedy = f"such a job needs at least {request.least_min} min", ""
+        else:
+            said, remedy = f"{asked_min} min were asked for", f"lower {remedies['runtime']} or "
         raise ValueError(
-            f"{where} allows {partition.limit_min} min, but {request.runtime_min} min were asked for; lower "
-            f"{remedies['runtime']} or take another partition ({remedies['partition']})"
+            f"{where} allows {partition.limit_min} min, but {said}; {remedy}take another partition "
+            f"({remedies['partition']})"
         )
     if partition.kinds:
         _check_nodes(request, partition, where)

@@ -39,7 +39,8 @@ pub struct FolderList {
 
 impl FolderList {
     /// Lists all files under a folder. Hidden files and folders are left out, as is the folder `skip` below it. Links
-    /// to folders are followed; a folder that was visited is not visited again, so a loop of links ends.
+    /// to folders are followed; a folder that was visited is not visited again, so a loop of links ends. A folder or a
+    /// file that cannot be looked at is an error: taken for absent, it would look as if its music had been deleted.
     pub fn walk(folder: &Path, skip: Option<&Path>, interrupt: Interrupt<'_>) -> Result<Self> {
         let pool = rayon::ThreadPoolBuilder::new()
             .build()
@@ -52,7 +53,7 @@ impl FolderList {
             paths.sort_unstable();
             let look = |path: Box<[u8]>| {
                 asked()?;
-                Ok(FoundFile::look(folder, path))
+                FoundFile::look(folder, path)
             };
             let files = pool.install(|| paths.into_par_iter().map(look).collect::<Result<_>>())?;
             Ok(Self { files })
@@ -110,15 +111,17 @@ impl FolderList {
 }
 
 impl FoundFile {
-    fn look(folder: &Path, path: Box<[u8]>) -> Self {
-        match std::fs::metadata(folder.join(std::ffi::OsStr::from_bytes(&path))) {
-            Ok(found) => Self {
+    fn look(folder: &Path, path: Box<[u8]>) -> Result<Self> {
+        let there = folder.join(std::ffi::OsStr::from_bytes(&path));
+        match std::fs::metadata(&there) {
+            Ok(found) => Ok(Self {
                 path,
                 size: i64::try_from(found.size()).unwrap_or(i64::MAX),
                 mtime_ns: nanoseconds(found.mtime(), found.mtime_nsec()),
                 ctime_ns: nanoseconds(found.ctime(), found.ctime_nsec()),
-            },
-            Err(_) => Self { path, size: -1, mtime_ns: 0, ctime_ns: 0 },
+            }),
+            Err(e) if leads_nowhere(&e) => Ok(Self { path, size: -1, mtime_ns: 0, ctime_ns: 0 }),
+            Err(e) => Err(Error::io(&there, e)),
         }
     }
 
@@ -145,7 +148,11 @@ impl Walk<'_> {
     fn enter(&mut self, prefix: &mut Vec<u8>) -> Result<()> {
         (self.asked)()?;
         let here: PathBuf = self.folder.join(std::ffi::OsStr::from_bytes(prefix));
-        let Ok(found) = std::fs::metadata(&here) else { return Ok(()) };
+        let found = match std::fs::metadata(&here) {
+            Ok(found) => found,
+            Err(e) if !prefix.is_empty() && leads_nowhere(&e) => return Ok(()), // deleted while its parent was read
+            Err(e) => return Err(Error::io(&here, e)),
+        };
         let known = identity(&found);
         if (!prefix.is_empty() && Some(known) == self.skip) || !self.visited.insert(known) {
             return Ok(());
@@ -158,8 +165,15 @@ impl Walk<'_> {
                 continue;
             }
             let kind = entry.file_type().map_err(|e| Error::io(&entry.path(), e))?;
-            let is_folder =
-                kind.is_dir() || kind.is_symlink() && std::fs::metadata(entry.path()).is_ok_and(|found| found.is_dir());
+            let is_folder = if kind.is_symlink() {
+                match std::fs::metadata(entry.path()) {
+                    Ok(found) => found.is_dir(),
+                    Err(e) if leads_nowhere(&e) => false,
+                    Err(e) => return Err(Error::io(&entry.path(), e)),
+                }
+            } else {
+                kind.is_dir()
+            };
             if is_folder {
                 folders.push(name);
             } else {
@@ -176,6 +190,13 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// Nothing is there, as opposed to: it cannot be said what is (no permission, a fault of the disk, a lost server).
+fn leads_nowhere(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    const ELOOP: i32 = 40; // a loop of links, on Linux; its ErrorKind is not stable
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) || error.raw_os_error() == Some(ELOOP)
 }
 
 fn identity(found: &Metadata) -> (u64, u64) {

@@ -122,6 +122,105 @@ def test_kills_at_random_moments(
     assert read_results(project.folder) == undisturbed
 
 
+def read_plan(folder: Path) -> dict[str, bytes]:
+    """The plan but snapshot.json, which holds times of the plan's own files, and what a killed process leaves."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted((folder / "results/plan").rglob("*"))
+        if path.is_file() and path.name != "snapshot.json" and not path.name.endswith(".tmp")
+    }
+
+
+def test_a_killed_scan_leaves_a_plan_that_the_next_one_makes_whole(project: Project) -> None:
+    """A track comes and goes between the scans, so that each has something to write: now amended, now anew."""
+    words, came, rng = (
+        ["scan", "--config", "config.yaml", "--results", "results"],
+        project.music / "came.wav",
+        random.Random(1),
+    )
+    make_tone(came, 700)
+    apart = came.rename(project.folder / "came.wav")
+    plans, took_sec = {}, 0.0
+    for there in (False, True):
+        if there:
+            shutil.copy2(apart, came)
+        shutil.rmtree(project.folder / "results/plan")
+        started = time.monotonic()
+        assert finish(project.folder, words) == 0, (project.folder / "said.txt").read_text()
+        took_sec = time.monotonic() - started
+        plans[there] = {name: data for name, data in read_plan(project.folder).items() if not has_times(name)}
+    killed = 0
+    for _ in range(max(8, NUM_KILLS // 5)):
+        if came.exists():
+            came.unlink()
+        else:
+            shutil.copy2(apart, came)
+        if rng.random() < 0.3:
+            shutil.rmtree(project.folder / "results/plan")
+        pid = fork(project.folder, words)
+        time.sleep(rng.uniform(0, took_sec))
+        os.kill(pid, signal.SIGKILL)
+        at_work = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        killed += at_work
+        took_sec *= 1.0 if at_work else 0.8
+        assert finish(project.folder, words) == 0, (project.folder / "said.txt").read_text()
+        plan = {name: data for name, data in read_plan(project.folder).items() if not has_times(name)}
+        assert plan == plans[came.exists()], f"after kill {killed}"
+    assert killed > 0, "none was still at work"
+
+
+def has_times(name: str) -> bool:
+    """The cache and the list of files hold ctimes, which differ when a file comes again."""
+    return name.endswith(("cache.jsonl", "files.list"))
+
+
+def alter(path: Path) -> None:
+    """Another bit, under the same size."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+READ = {
+    "manifest": ("audio/mine/*.jsonl",),
+    "tokenize": ("audio/mine/*.tar",),
+    "index": ("tokens/*/mine/0*.tar",),
+    "train": ("manifest/mine/train.jsonl", "manifest/mine/valid.tracks", "tokens/*/mine/index.bin"),
+    "export": ("manifest/mine/train.jsonl",),
+    "generate": ("manifest/mine/generate.jsonl",),
+    "evaluate": ("manifest/mine/evaluate.jsonl", "tokens/*/mine/index.bin", "audio/mine/*.tar"),
+    "report": ("manifest/mine/train.jsonl",),
+}
+"""Stage -> results of other stages that it reads."""
+
+
+def test_what_was_cut_or_altered_is_refused_by_each_stage_that_reads_it(project: Project) -> None:
+    project.config["runs"] = {"base": {}}
+    shown = project.dry_run("--printshellcmds").text
+    lines = [line.split("Shell command: ")[1] for line in shown.splitlines() if "Shell command: musicgen" in line]
+    commands = {(words := shlex.split(line.split(" 2>&1")[0])[1:])[0]: words for line in lines}
+    for stage in STAGES:
+        assert finish(project.folder, commands[stage]) == 0
+    for stage, patterns in READ.items():
+        for pattern in patterns:
+            (path,) = (project.folder / "results").glob(pattern)
+            for damage, message in ((cut, "bytes were written|it was cut short"), (alter, "it was altered")):
+                kept, stat = path.read_bytes(), path.stat()
+                damage(path)
+                assert finish(project.folder, commands[stage]) == 1
+                said = (project.folder / "said.txt").read_text().splitlines()[-1]
+                name = path.relative_to(project.folder)
+                assert re.match(
+                    rf"musicgen {stage}: error: {name}: .*({message}).*; delete it and start snakemake", said
+                ), said
+                path.write_bytes(kept)
+                os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
 OUTPUTS = {"resample": "audio/", "manifest": "manifest/", "tokenize": "tokens/", "index": "/index.bin"}
 """Part of the names of a stage's results."""
 

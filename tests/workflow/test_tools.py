@@ -16,9 +16,12 @@ from small_music import RATE_HZ, make_codec, make_tone
 from small_project import Project, make_project
 
 from musicgen_core.stages import STAGES
-from musicgen_core.util.receipt import write_receipt
+from musicgen_core.util.process import describe_process
+from musicgen_core.util.receipt import receipt_path, write_receipt
 
 pytestmark = pytest.mark.slow
+
+HOST = describe_process()["host"]
 
 
 class Tools(Project):
@@ -253,6 +256,24 @@ def test_altered_words_of_the_plan_are_written_anew(tools: Tools) -> None:
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize(
+    ("pattern", "maker"),
+    [("audio/mine/0*.tar", "tokens/"), ("tokens/*/mine/0*.tar", "index.bin"), ("audio/mine/0*.jsonl", "manifest/mine")],
+)
+def test_an_output_that_is_lost_with_its_receipt_is_a_fault(
+    tools: Tools, tmp_path: Path, pattern: str, maker: str
+) -> None:
+    path = sorted((tools.folder / "results").glob(pattern))[0]
+    for lost in (path, receipt_path(path)):
+        shutil.move(lost, tmp_path)
+    (line,) = starting(tools.musicgen("verify", status=1), "results/")
+    assert re.match(
+        rf"{path.relative_to(tools.folder)}: is gone with its receipt, though results/\S*{maker}\S* was", line
+    )
+    for lost in (path, receipt_path(path)):
+        shutil.move(tmp_path / lost.name, lost)
+
+
 @pytest.mark.parametrize("pattern", ["buckets/0*.txt", "locations/0*.json"])
 def test_verify_names_an_altered_plan(tools: Tools, pattern: str) -> None:
     path = sorted((tools.folder / "results/plan/mine").glob(pattern))[0]
@@ -289,10 +310,15 @@ def test_gc_lists_and_removes_what_no_config_refers_to(tools: Tools) -> None:
     results = tools.folder / "results"
     make_codec(tools.folder / "codec2", seed=1)
     shutil.copytree(next(results.glob("tokens/*")), results / "tokens/old-12345678")
-    leftover = results / "audio/mine/.00000-of-00003.tar.999999999.tmp"
+    leftover = results / f"audio/mine/.00000-of-00003.tar.999999999@{HOST}.tmp"
     leftover.write_bytes(b"x" * 1000)
-    mine = results / f"audio/mine/.alive.tar.{os.getpid()}.tmp"
+    mine = results / f"audio/mine/.alive.tar.{os.getpid()}@{HOST}.tmp"
     mine.write_bytes(b"x")
+    elsewhere = results / "audio/mine/.00001-of-00003.tar.999999999@n7.tmp"
+    elsewhere.write_bytes(b"x")  # of a job on another node: who knows
+    training = results / "runs/base-00000003"
+    training.mkdir(parents=True)
+    (training / "LOCK").write_text(json.dumps({**describe_process(), "job_id": None}))
     for name in ("base-00000001", "base-00000002"):
         (results / "runs" / name).mkdir(parents=True)
     (results / "runs/base-00000002/checkpoints/step-00000001").mkdir(parents=True)
@@ -301,41 +327,61 @@ def test_gc_lists_and_removes_what_no_config_refers_to(tools: Tools) -> None:
     shown = {re.split(r"  +", line.strip())[2] for line in listed if " MB  " in line and " plan " not in line}
     assert shown == {
         "results/tokens/old-12345678",
-        "results/audio/mine/.00000-of-00003.tar.999999999.tmp",
+        f"results/audio/mine/.00000-of-00003.tar.999999999@{HOST}.tmp",
         "results/audio/mine/00009-of-00010.tar",
         "results/runs/base-00000001",
         "results/runs/base-00000002",
+        "results/runs/base-00000003",
     }
     assert leftover.exists(), "listing removes nothing"
     lines = tools.musicgen("gc", "--remove")
     assert "gc: 1 runs with checkpoints, 0.000 GB, stay; --remove --checkpoints removes them too" in lines
     assert (results / "runs/base-00000002").exists()
     assert mine.exists()
+    assert elsewhere.exists()
     assert not leftover.exists()
     tools.musicgen("gc", "--remove", "--checkpoints")
     assert not (results / "runs/base-00000002").exists()
+    (kept,) = [line for line in tools.musicgen("gc", "--remove", "--checkpoints") if "base-00000003" in line]
+    assert f"kept: process {os.getpid()} on {HOST} trains it" in kept
+    shutil.rmtree(training)
+    elsewhere.unlink()
     assert not [line for line in tools.musicgen("gc") if " MB  " in line]
     assert tools.musicgen("verify")[-1].endswith("0 fault(s)")
     assert tools.run("tokens").jobs == []
 
 
+OVERLAY = "runs: {other: {training: {steps: 5}}}\n"
+
+
 def test_gc_spares_what_another_config_refers_to(tools: Tools) -> None:
-    other = {**tools.config, "runs": {"other": {"training": {"steps": 5}}}}
-    (tools.folder / "other.yaml").write_text(yaml.safe_dump(other))
+    """It may hold what differs from config.yaml alone, as for `snakemake --configfile`."""
+    (tools.folder / "other.yaml").write_text(OVERLAY)
     tools.dry_run("--configfile", "other.yaml")
     folder = json.loads((tools.folder / "results/plan/runs.json").read_text())["other"]["folder"]
     (tools.folder / "results/runs" / folder).mkdir(parents=True)
     (tools.folder / "results/runs" / folder / "config.json").write_text("{}")
     assert any(f"runs/{folder}" in line for line in tools.musicgen("gc"))
     assert not any(f"runs/{folder}" in line for line in tools.musicgen("gc", "--also", "other.yaml"))
-    elsewhere = {**other, "results": "elsewhere"}
-    (tools.folder / "other.yaml").write_text(yaml.safe_dump(elsewhere))
+    (tools.folder / "other.yaml").write_text(f"results: elsewhere\n{OVERLAY}")
     assert "the configs have 2 folders of results" in tools.musicgen("gc", "--also", "other.yaml", status=1)[-1]
+    shutil.rmtree(tools.folder / "results/runs" / folder)
+
+
+@pytest.mark.parametrize("command", ["why", "plan", "verify"])
+def test_a_part_of_a_config_is_laid_over_config_yaml(tools: Tools, command: str) -> None:
+    (tools.folder / "other.yaml").write_text(OVERLAY)
+    said = "\n".join(tools.musicgen(command, "--config", "other.yaml"))
+    assert "error" not in said
+    if command != "verify":
+        assert re.search(r"(train|run) other", said)
 
 
 def test_gc_removes_nothing_while_snakemake_works(tools: Tools) -> None:
     locks = tools.folder / ".snakemake/locks"
     locks.mkdir(parents=True, exist_ok=True)
     (locks / "0.input.lock").write_text("x\n")
-    assert "snakemake works here" in tools.musicgen("gc", "--remove", status=1)[-1]
+    assert (
+        "nothing is removed: another snakemake works in this folder" in tools.musicgen("gc", "--remove", status=1)[-1]
+    )
     (locks / "0.input.lock").unlink()

@@ -11,7 +11,6 @@ from snakemake.jobs import Job
 
 from musicgen_core.flow import workers
 from musicgen_core.flow.finished import is_finished
-from musicgen_core.flow.resolve import is_locked
 from musicgen_core.flow.slurm_jobs import check_jobs, check_memory_of_jobs, check_orphans, explain_failed_jobs
 from musicgen_core.util.process import list_descendants
 
@@ -33,7 +32,7 @@ def begin() -> None:
     """Called once, before the first job is submitted, while this snakemake holds the lock."""
     others = workers.list_others()[0]
     workers.forget_gone()
-    workers.register()
+    workers.register(Path(path).name for path in getattr(workflow.persistence, "_lockfile", {}).values())
     hand_on_sigterm()
     try:
         if not others:
@@ -87,7 +86,7 @@ Job.cleanup = spare_finished(getattr(Job.cleanup, "__wrapped__", Job.cleanup))
 def one_line_for_a_lock(record: logging.LogRecord) -> bool:
     """Snakemake's six lines about a locked folder, which cannot say by whom, become one that can. So does what it says
     of files that a plan taken as it lies does not have."""
-    locked = {"LockException"} | ({"MissingInputException"} if is_locked() else set())
+    locked = {"LockException"} | ({"MissingInputException"} if workers.is_locked() else set())
     if getattr(record, "exception", None) in locked:
         record.msg, record.args = workers.explain_lock(), ()
     return True

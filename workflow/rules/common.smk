@@ -32,6 +32,9 @@ def read_arguments():
 try:
     if workflow.is_main_process:
         arguments = read_arguments()
+        if arguments is not None and arguments.unlock:
+            say(workers.unlock())
+            raise SystemExit(0)
         if arguments is not None:
             require_slurm(arguments)
         FLOW = resolve(parse_config(config), frozenset(arguments.targets or ()) if arguments else frozenset())

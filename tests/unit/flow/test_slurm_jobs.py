@@ -1,10 +1,12 @@
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yte
 from fake_slurm import play
 
 from musicgen_core.config.training import TrainingConfig
@@ -181,6 +183,32 @@ def test_ends_that_a_job_could_not_explain_itself(
     )
     assert explain_failed_jobs("SLURM run ID: musicgen_x\nError in group tokenize\n") == ([line] if line else [])
     assert explain_failed_jobs("a local run") == []
+
+
+@pytest.mark.parametrize("stage", ["resample", "tokenize", "index", "export", "generate", "evaluate"])
+@pytest.mark.parametrize(("state", "kind"), [("OUT_OF_MEMORY", "MEMORY_MB"), ("TIMEOUT", "RUNTIME_MIN")])
+def test_the_variable_that_is_named_is_the_one_that_helps(
+    play, monkeypatch: pytest.MonkeyPatch, stage: str, state: str, kind: str
+) -> None:
+    """With it set, the profile asks SLURM for that much for jobs of the stage."""
+    play("squeue", f"echo '7|{state}'")
+    play("scontrol", f"echo 'JobId=7 TimeLimit=01:00:00 TRES=mem=1M Comment=rule_{stage}_wildcards_demo'")
+    (line,) = explain_failed_jobs("SLURM run ID: musicgen_x\n")
+    (variable,) = re.findall(rf"; raise (MUSICGEN_\w+_{kind})$", line)
+    monkeypatch.setenv(variable, "777")
+    profile = yte.process_yaml((Path(__file__).parents[3] / "profiles/slurm/profile.yaml").read_text())
+    assert 777 in profile["set-resources"][stage].values(), variable
+    assert (profile["set-resources"][stage].get("mem_mb") == 777) == (kind == "MEMORY_MB")
+
+
+def test_a_training_is_checked_with_the_time_that_is_asked_for(play) -> None:
+    """Shorter ones are raised to 15 minutes, for which a partition of 10 would let them wait for ever."""
+    play("sinfo", "printf 'short*|10:00|2|4|8000|(null)\\n'")
+    with pytest.raises(
+        ValueError, match=r"short allows 10 min, but such a job needs at least 15 min; take another part"
+    ):
+        check_jobs([Job("train_run", {**TRAIN, "runtime_min": 5}, is_local=True)], RUNS)
+    check_jobs([Job("resample", {"runtime": 10}, group=True)], RUNS)
 
 
 def test_a_cluster_that_forgets_soon_is_said(play, capsys: pytest.CaptureFixture[str]) -> None:
