@@ -22,14 +22,16 @@ def without_places(train: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_same_elsewhere(one: Any, other: Any) -> bool:
-    """Whether two configs of a training differ at most in where frozen models and weights to start from lie."""
+    """Whether two configs of a training differ at most in where frozen models and weights to start from lie, in how the
+    run to start from is called, and in what was consented to: in nothing that a signature holds."""
     return _placeless(one) == _placeless(other)
 
 
 def _placeless(config: Any) -> dict[str, Any]:
     plain = without_places(to_plain(config))
     if init := plain["training"].get("init_from"):
-        plain["training"]["init_from"] = {**init, "path": None} if init["revision"] is None else init
+        kept = ("skip", "mono_to_stereo", *(("path", "revision") if init["revision"] is not None else ()))
+        plain["training"]["init_from"] = {name: init[name] for name in kept}
     return plain
 
 

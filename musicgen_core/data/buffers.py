@@ -24,7 +24,8 @@ _resting: deque[mmap.mmap] = deque(maxlen=_MAX_RESTING)
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype, pin_memory: bool = False) -> Tensor:
-    """A tensor that is not initialised. Its memory is its own as long as it, a view of it, or its numpy array lives."""
+    """A tensor that is not initialised. Its memory is its own as long as it, a view of it, or its numpy array lives; a
+    numpy array is to be taken anew once the tensor was moved into shared memory, as a loader's workers do."""
     num_bytes = int(np.prod(shape)) * dtype.itemsize
     if pin_memory or num_bytes < _MIN_BYTES:
         return torch.empty(shape, dtype=dtype, pin_memory=pin_memory)

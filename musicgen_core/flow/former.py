@@ -54,7 +54,8 @@ def explain_new_run(job: Job, flow: Flow) -> Iterator[str]:
             changed += differences(receipt.config, find_config(job, flow))
             if receipt.stage_version != STAGES[job.stage].version:
                 changed.append(f"version of {job.stage} {receipt.stage_version} -> {STAGES[job.stage].version}")
-    yield f"unlike {older}: {', '.join(shorten(dict.fromkeys(changed)))}"
+    if changed:
+        yield f"unlike {older}: {', '.join(shorten(dict.fromkeys(changed)))}"
 
 
 def find_older(folder: str, flow: Flow) -> str | None:

@@ -129,15 +129,27 @@ def _find_predecessor(
     run: RunConfig, there: dict[str, Path], codec: CodecSpec, facts: dict[str, Any], plan_dir: Path
 ) -> str | None:
     settings = project_train(as_signed(run), codec)
+    facts = json.loads(json.dumps(facts))  # as they are read
     candidates = []
     for folder, path in there.items():
         if _split(folder)[0] == run.name and any(path.glob("checkpoints/step-*")):
             config = _read_config(path)
             known = read_facts(plan_dir, folder)  # these tell new weights in an old place, which settings do not
-            same = known["train"] == facts["train"] if known else _settings(config) == settings
+            if known == facts:
+                continue  # it was computed otherwise
+            same = _trained(run, known) == _trained(run, facts) if known else _settings(config) == settings
             if same and config.get("stage_version") == STAGES["train"].version:
                 candidates.append((path.joinpath("config.json").stat().st_mtime_ns, folder))
     return max(candidates)[1] if candidates else None
+
+
+def _trained(run: RunConfig, facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a training but for its data, which those of a run that it starts from hold, too."""
+    train: dict[str, Any] = facts["train"]
+    init = train["training"].get("init_from")
+    if init is None or run.training.init_from is None or run.training.init_from.run is None:
+        return train
+    return {**train, "training": {**train["training"], "init_from": init[1:]}}
 
 
 def _settings(config: dict[str, Any]) -> TrainStageConfig | None:

@@ -75,15 +75,15 @@ def stamp(path: Path) -> list[int]:
 def write_recordings(folder: Path, runs: dict[str, RunConfig]) -> None:
     """Write FOLDER/recordings/RUN.json, digests of the recordings that a run's prompts name, where there are any.
 
-    Of runs with one that is absent nothing is written: whoever asks for their samples is told so.
+    Of runs with one that cannot be read nothing is written: whoever asks for their samples is told so.
     """
     digests = OutsideDigests(folder / NAME)
     for name, run in runs.items():
         try:
             found = find_recordings(run.generation)
+            listed = digests.find_files([Path(path) for path in found])
         except (ValueError, OSError):
             continue
         if found:
-            listed = digests.find_files([Path(path) for path in found])
             write_json_if_changed(folder / f"recordings/{name}.json", dict(zip(found, listed, strict=True)))
     digests.save()

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,11 @@ class Presence:
 
     def _beat(self) -> None:
         while not self.ended.wait(BEAT_SEC):
-            try:
-                os.utime(self.path)
-            except FileNotFoundError:
-                write_json(self.path, self.note)  # another one took this process for gone: it had been suspended
-            except OSError:
-                continue  # a file server that is briefly away
+            with suppress(OSError):  # of a file server that is briefly away
+                try:
+                    os.utime(self.path)
+                except FileNotFoundError:
+                    write_json(self.path, self.note)  # another one took this process for gone: it had been suspended
 
 
 def register(locks: Iterable[str] = ()) -> Presence:

@@ -64,7 +64,7 @@ class Peer:
     rank: int
     heard: float
     beat: dict[str, Any] = field(default_factory=dict)
-    """Its last sign of life: count, step, phase, set_up, idle_sec, waiting."""
+    """Its last sign of life: count, step, phase, set_up, idle_sec, busy, waiting."""
 
     left: bool = False
     acknowledged: bool = False
@@ -185,6 +185,8 @@ class Hub(threading.Thread):
         behind = min(peer.beat.get("count", 0) for peer in there)
         suspects = silent or [peer for peer in there if peer.beat.get("count", 0) == behind]
         suspects = [peer for peer in suspects if not peer.beat.get("waiting")] or suspects
+        if not silent and any(peer.beat.get("busy") for peer in suspects):
+            return None
         names = ", ".join(str(peer.rank) for peer in suspects)
         what = "has given no sign of life" if silent else "has made no progress"
         line = f"process {names} {what} for {name_limit(self._limit_sec, set_up)}{_place(suspects[0])}"

@@ -60,8 +60,8 @@ class _Memory:
         self.path = path
         self.used: dict[str, Any] = {}
         try:
-            self.known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            self.known: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
             self.known = {}
 
     def digest(self, files: dict[str, Path]) -> str:

@@ -69,7 +69,10 @@ def write_record(job: TrainJob, num_processes: int) -> None:
 
 def _note_attempt(job: TrainJob, num_processes: int) -> None:
     path = job.run_dir / ATTEMPTS
-    before = read_jsonl(path) if path.exists() else []
+    try:
+        before = read_jsonl(path)
+    except (OSError, ValueError):  # it is there to be read by people: a torn one begins anew
+        before = []
     attempt = {"time_sec": round(time.time(), 3), "processes": num_processes, **pick_execution(job.config.training)}
     write_jsonl(path, [*before, attempt])
 

@@ -15,8 +15,10 @@ import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import Any
+from types import FunctionType
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -80,7 +82,21 @@ class _Planner(dcp.DefaultLoadPlanner):
         super().load_bytes(read_item, plain)
 
 
-class _Unpickler(pickle.Unpickler):
+_Base: Any = pickle._Unpickler
+"""The one in Python: the one in C cannot be told what not to build."""
+
+
+class _Unpickler(_Base):
+    dispatch: ClassVar[dict[int, Any]] = dict(_Base.dispatch)
+
+    def load_build(self) -> None:
+        """Set the state of an object: of one that this stream made, never of a class or function of the process."""
+        if isinstance(made := self.stack[-2], (type, FunctionType, Enum)):
+            raise UnsafeError(f"it changes {getattr(made, '__name__', made)}, which a description never needs")
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in ADMITTED:
             return ADMITTED[module, name]
@@ -97,7 +113,7 @@ def read_metadata(path: Path) -> Metadata:
         if not isinstance(found, Metadata):
             raise UnsafeError(f"it holds a {type(found).__name__}, not the metadata of a checkpoint")
         for info in (found.storage_data or {}).values():
-            if PurePosixPath(info.relative_path).name != info.relative_path:
+            if PurePosixPath(info.relative_path).name != info.relative_path or info.relative_path in ("", ".."):
                 raise UnsafeError(f"it points to {info.relative_path}, outside of its set")
     except UnsafeError as error:
         raise UnsafeError(

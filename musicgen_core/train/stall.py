@@ -6,7 +6,6 @@ lock, as reading tokens, torch's operators and every system call do.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -14,11 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from musicgen_core.train.hub import BEAT_SEC, FROZEN_SEC, limit, name_limit
-from musicgen_core.train.watch import OURS, Watch, end, format_stack
-
-BUSY_SHARE = 0.01
-"""Of the time since the last mark. A process that has spent so much of it on a processor, or whose compilers have, is
-slow; one that hangs spends none, but for this watch and the reading ahead of a batch or two."""
+from musicgen_core.train.watch import BUSY_SHARE, OURS, Watch, end, format_stack, used_sec
 
 
 @contextmanager
@@ -32,7 +27,7 @@ def limit_stalls(watch: Watch, limit_sec: float, waits: Mapping[str, str], on_cp
     over, main = threading.Event(), threading.get_ident()
 
     def follow() -> None:
-        turned, count, used_sec = time.monotonic(), 0, 0.0
+        turned, count, used = time.monotonic(), 0, 0.0
         while not over.wait(BEAT_SEC):
             now = time.monotonic()
             if now - turned > FROZEN_SEC:
@@ -40,9 +35,9 @@ def limit_stalls(watch: Watch, limit_sec: float, waits: Mapping[str, str], on_cp
             turned = now
             beat = watch.beat(now)
             if beat["count"] != count:
-                count, used_sec = beat["count"], _used_sec()
+                count, used = beat["count"], used_sec()
             set_up = beat["set_up"]
-            busy = (on_cpu or set_up) and _used_sec() - used_sec > BUSY_SHARE * beat["idle_sec"]
+            busy = (on_cpu or set_up) and used_sec() - used > BUSY_SHARE * beat["idle_sec"]
             if beat["idle_sec"] > limit(limit_sec, set_up) and not busy:
                 done = "" if set_up else f"{beat['step']} steps were finished, and "
                 place = beat["phase"] if set_up else f"{beat['phase']}, {waits.get(beat['phase'], 'computing')}"
@@ -58,11 +53,6 @@ def limit_stalls(watch: Watch, limit_sec: float, waits: Mapping[str, str], on_cp
     finally:
         over.set()
         thread.join()
-
-
-def _used_sec() -> float:
-    """Of processors, by this process and by those of its children that have ended."""
-    return sum(os.times()[:4])
 
 
 def _stacks(main: int) -> str:

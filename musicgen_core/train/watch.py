@@ -23,6 +23,10 @@ from musicgen_core.util.log import say
 WAIT_FOR_VERDICT_SEC = 5.0
 """An error out of a collective is mostly another process's end: what that one has to say comes first."""
 
+BUSY_SHARE = 0.01
+"""Of the time since the last mark. A process that has spent so much of it on a processor, or whose compilers have, is
+slow; one that hangs spends none, but for this watch and the reading ahead of a batch or two."""
+
 DISTRIBUTED = os.path.join("torch", "distributed", "")
 OURS = os.path.join("musicgen_core", "")
 
@@ -36,7 +40,7 @@ class Watch:
         """What to do when a process is short of memory: start again with this micro-batch. Does not return."""
         self._count = self._step = 0
         self._phase, self._set_up = "set-up", True
-        self._since = time.monotonic()
+        self._since, self._used = time.monotonic(), used_sec()
         self._main = threading.get_ident()
         self._lines: Lines | None = None
         self._hub: Hub | None = None
@@ -75,7 +79,7 @@ class Watch:
 
     def prepare(self, what: str) -> None:
         """The same before the first step: it begins with this part of the set-up."""
-        self._phase, self._since = f"set-up, {what}", time.monotonic()
+        self._phase, self._since, self._used = f"set-up, {what}", time.monotonic(), used_sec()
         self._count += 1
 
     def touch(self) -> None:
@@ -83,7 +87,8 @@ class Watch:
         self._since = time.monotonic()
 
     def beat(self, now: float) -> dict[str, Any]:
-        """How far the training thread is: `count` marks, `step` steps finished, at `phase` for `idle_sec`."""
+        """How far the training thread is: `count` marks, `step` steps finished, at `phase` for `idle_sec`; `busy`: it
+        works at its set-up, which may take any time then."""
         return {
             "kind": "beat",
             "count": self._count,
@@ -91,6 +96,7 @@ class Watch:
             "phase": self._phase,
             "set_up": self._set_up,
             "idle_sec": now - self._since,
+            "busy": self._set_up and used_sec() - self._used > BUSY_SHARE * (now - self._since),
             "waiting": is_in_collective(sys._current_frames().get(self._main)),
         }
 
@@ -178,6 +184,11 @@ def format_stack(frame: FrameType | None) -> str:
         lines.append(f'  File "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}\n')
         frame = frame.f_back
     return "".join(reversed(lines))
+
+
+def used_sec() -> float:
+    """Of processors, by this process and by those of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def is_in_collective(frame: FrameType | None) -> bool:

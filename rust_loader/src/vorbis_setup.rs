@@ -5,13 +5,19 @@
 use crate::error::{Error, Result};
 
 /// Entries, and values of their vectors, of all codebooks together: at most 64 MiB. libvorbis makes about 2^17.
-const MAX_VALUES: u64 = 1 << 21;
+const MAX_VALUES: u64 = 1 << 20;
+
+/// Bytes of the identification header (Vorbis I, section 4.2.2).
+const IDENTIFICATION: usize = 30;
 
 /// Fails when the setup header in a decoder's extra data asks for more than any encoder does. What is damaged is left to
 /// the decoder to say.
 pub fn check(name: &str, extra_data: &[u8]) -> Result<()> {
-    let setup = extra_data.windows(7).position(|bytes| bytes == b"\x05vorbis");
-    let values = setup.and_then(|at| num_values(&extra_data[at + 7..]));
+    // The identification header has room for the mark of a setup header.
+    let rest = if extra_data.starts_with(b"\x01vorbis") { extra_data.get(IDENTIFICATION..) } else { Some(extra_data) };
+    let rest = rest.unwrap_or_default();
+    let setup = rest.windows(7).position(|bytes| bytes == b"\x05vorbis");
+    let values = setup.and_then(|at| num_values(&rest[at + 7..]));
     match values.filter(|&values| values > MAX_VALUES) {
         Some(values) => {
             Err(Error::limit(name, format!("codebooks of {values} values or more; at most {MAX_VALUES} are read")))
@@ -154,12 +160,12 @@ mod tests {
         let counted = |setup: Vec<u8>| num_values(&setup[7..]);
         assert_eq!(counted(greedy(1, 1)), Some(2 << 17));
         assert_eq!(counted(greedy(3, 2)), Some(3 * (3 << 17)));
-        assert!(check("x.ogg", &greedy(3, 2)).is_ok());
+        assert!(check("x.ogg", &greedy(2, 2)).is_ok());
         assert!(counted(greedy(256, 16)).unwrap() > MAX_VALUES);
         let error = check("x.ogg", &greedy(256, 16)).unwrap_err();
         assert!(matches!(error, Error::Limit { .. }) && error.to_string().starts_with("x.ogg: codebooks of "));
-        for cut in 0..greedy(3, 2).len() {
-            assert!(check("x.ogg", &greedy(3, 2)[..cut]).is_ok());
+        for cut in 0..greedy(2, 2).len() {
+            assert!(check("x.ogg", &greedy(2, 2)[..cut]).is_ok());
         }
         assert_eq!((largest_root(0, 2), largest_root(8, 3), largest_root(26, 3), largest_root(27, 3)), (0, 2, 2, 3));
         assert_eq!(largest_root(5, 0), 0);
@@ -176,12 +182,17 @@ mod tests {
     /// The header of a real file with another setup: refused before anything is made for it.
     #[test]
     fn a_file_of_greedy_codebooks_is_refused() {
-        let ident = |file: &[u8]| -> Vec<u8> {
-            let at = file.windows(7).position(|bytes| bytes == b"\x01vorbis").unwrap();
-            file[at..at + 30].to_vec()
-        };
+        let file = include_bytes!("../tests/seeds/vorbis.ogg");
+        let at = file.windows(7).position(|bytes| bytes == b"\x01vorbis").unwrap();
+        let ident = file[at..at + IDENTIFICATION].to_vec();
+        assert_refused(&ident);
+        let disguised = [&ident[..16], b"\x05vorbis", &ident[23..]].concat(); // where the bit rates stand
+        assert_refused(&disguised);
+    }
+
+    fn assert_refused(ident: &[u8]) {
         let setup = greedy(256, 16);
-        let packets = [ident(include_bytes!("../tests/seeds/vorbis.ogg")), b"\x03vorbis\0\0\0\0\0\0\0\0\x01".to_vec()];
+        let packets = [ident.to_vec(), b"\x03vorbis\0\0\0\0\0\0\0\0\x01".to_vec()];
         let (mut file, mut number) = (Vec::new(), 0u32);
         for packet in packets.iter().chain([&setup, &vec![0; 9]]) {
             let mut lacing: Vec<u8> = vec![255; packet.len() / 255];

@@ -162,5 +162,6 @@ def test_while_another_works_the_plan_stays_as_it_is(built: Project) -> None:
     assert (built.folder / "results/plan/plan.json").read_bytes() == before
     built.config["data"] = {"min_duration_sec": 0.5}
     outcome = built.snakemake("--profile", "local", "tokens", "--dry-run")
-    assert outcome.error_line.startswith("Error: corpora or data in the config changed while another snakemake")
+    assert outcome.error_line.startswith("Error: corpora or data in the config are not those of that plan, and ")
+    assert "--unlock" in outcome.error_line
     (locks / "0.input.lock").unlink()

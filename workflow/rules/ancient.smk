@@ -1,31 +1,25 @@
 # A run's inputs are `ancient`: that they were made again makes no run stale, since its signature says what is in them.
 # Snakemake (9.27, dag.py: update_needrun) asks of no job after one that will run whether it is stale by itself, and lets
 # it run because of the other. Where only ancient files lie between them it does neither, so that a new run would be left
-# out. Here such jobs are asked.
+# out. Here such jobs are asked. Nor does a job run because
+# an ancient file that was lost is made again for another.
 import functools
 
 from snakemake.dag import DAG
 
 
-def ask_behind_ancient(update):
-    """While Snakemake looks for what is stale, jobs behind ancient files count as before: not as after one that runs."""
+def without_ancient_steps(update):
+    """While Snakemake looks for what is stale, jobs behind ancient files count as no job's successors."""
 
     @functools.wraps(update)
     async def update_needrun(self, *arguments, **options):
-        self.bfs = functools.partial(walk, self, self.bfs)
+        whole, self.depending = self.depending, WithoutAncient(self.depending)
         try:
             return await update(self, *arguments, **options)
         finally:
-            del self.bfs
+            self.depending = whole
 
     return update_needrun
-
-
-def walk(self, bfs, direction, *jobs, **options):
-    """A breadth-first walk that, down the graph, does not step over what is only joined by ancient files."""
-    if direction is self.depending:
-        direction = WithoutAncient(direction)
-    return bfs(direction, *jobs, **options)
 
 
 class WithoutAncient:
@@ -39,4 +33,4 @@ class WithoutAncient:
         return {other: files for other, files in after if not all(file.is_ancient for file in files)}
 
 
-DAG.update_needrun = ask_behind_ancient(getattr(DAG.update_needrun, "__wrapped__", DAG.update_needrun))
+DAG.update_needrun = without_ancient_steps(getattr(DAG.update_needrun, "__wrapped__", DAG.update_needrun))

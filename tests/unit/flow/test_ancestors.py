@@ -120,6 +120,21 @@ def test_new_weights_in_place_have_no_predecessor(project: Project) -> None:
     assert plan(project, tuned={"init_from": {"path": "weights"}})["tuned"].predecessor is None
 
 
+def test_with_other_music_a_run_and_the_one_that_starts_from_it_have_predecessors(project: Project) -> None:
+    """What the second started from holds the music, too, and is another then."""
+    project.config["on_changed_data"] = "continue"
+    runs: dict[str, Any] = {"base": {}, "tuned": {"init_from": {"run": "base"}}}
+    before = plan(project, **runs)
+    for one in before.values():
+        leave_training(project, one.folder)
+    next(iter(sorted(project.music.glob("*.wav")))).unlink()
+    for key, one in plan(project, **runs).items():
+        assert one.predecessor == one.continues == before[key].folder != one.folder
+    assert (
+        plan(project, base={}, tuned={"init_from": {"run": "base"}, "learning_rate": 0.5})["tuned"].predecessor is None
+    )
+
+
 def leave_training(project: Project, folder: str) -> None:
     run_dir = project.folder / "results/runs" / folder
     (run_dir / "checkpoints/step-00000004").mkdir(parents=True)

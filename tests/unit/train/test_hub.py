@@ -28,8 +28,23 @@ def join(hub: Hub, rank: int, token: str = "secret") -> Lines:
     return lines
 
 
-def beat(lines: Lines, count: int, idle_sec: float = 0.0, waiting: bool = False, set_up: bool = False) -> None:
-    values = {"set_up": set_up, "count": count, "step": 4, "phase": "data", "idle_sec": idle_sec, "waiting": waiting}
+def beat(
+    lines: Lines,
+    count: int,
+    idle_sec: float = 0.0,
+    waiting: bool = False,
+    set_up: bool = False,
+    busy: bool = False,
+) -> None:
+    values = {
+        "set_up": set_up,
+        "busy": busy,
+        "count": count,
+        "step": 4,
+        "phase": "data",
+        "idle_sec": idle_sec,
+        "waiting": waiting,
+    }
     lines.send({"kind": "beat", **values})
 
 
@@ -91,6 +106,20 @@ def test_a_set_up_gets_more_time_and_the_one_behind_is_named(hub: Hub, monkeypat
     verdict = hear(one)
     assert (verdict["kind"], verdict["ranks"]) == ("stalled", [1])
     assert "no progress for 3 s (2.5 x upkeep.stall_limit_sec in a set-up); it was at: data" in verdict["line"]
+    for lines in (zero, one):
+        lines.connection.close()
+
+
+def test_a_set_up_that_works_may_take_any_time(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "SET_UP_LEAST_SEC", 3 * LIMIT_SEC)
+    zero, one = join(hub, 0), join(hub, 1)
+    for idle_sec in (0.0, 9 * LIMIT_SEC):
+        beat(zero, 7, waiting=True, idle_sec=idle_sec)
+        beat(one, 3, set_up=True, busy=True, idle_sec=idle_sec)
+        time.sleep(0.6)
+    beat(one, 3, set_up=True, idle_sec=10 * LIMIT_SEC)
+    verdict = hear(one)
+    assert (verdict["kind"], verdict["ranks"]) == ("stalled", [1]), "once it works no more"
     for lines in (zero, one):
         lines.connection.close()
 

@@ -126,6 +126,20 @@ def test_a_description_that_points_out_of_its_set_is_refused(undisturbed: Path, 
         read_tensors(folder)
 
 
+@pytest.mark.parametrize(
+    "named", [b"cpathlib\nPurePosixPath\n", b"ctorch.serialization\n_get_layout\n"], ids=["class", "function"]
+)
+def test_a_description_changes_nothing_of_the_process(named: bytes, undisturbed: Path, tmp_path: Path) -> None:
+    """A state may be set on what a stream made, not on what it names: that is the process's own."""
+    path = Path(shutil.copytree(find_set(undisturbed, "best"), tmp_path / "best")) / NAME
+    prefix = b"\x80\x02" + named + b"N}X\x04\x00\x00\x00nameX\x07\x00\x00\x00../evils\x86b0"
+    path.write_bytes(prefix + pickle.dumps(read_metadata(path), protocol=2)[2:])
+    with pytest.raises(UnsafeError, match=r"it changes (PurePosixPath|_get_layout), .* nothing of it was run"):
+        read_metadata(path)
+    assert (Path("/a/b").name, Path("/a/b").parent.name) == ("b", "a")
+    assert not hasattr(torch.serialization._get_layout, "name")
+
+
 def test_what_torch_reads_is_read(undisturbed: Path) -> None:
     """Differential: the description of every set, by pickle itself."""
     for kind in ("best", "step"):
