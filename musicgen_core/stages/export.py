@@ -40,7 +40,11 @@ def run(config: ExportStageConfig, *, run_dir: Path, manifests: list[Path], wher
     raw = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
     trained = from_record(raw)
     weights, best = load_best_weights(run_dir)
-    model = build_model(trained.model, trained.conditioner, trained.codec)
+    try:
+        model = build_model(trained.model, trained.conditioner, trained.codec)
+    except FileNotFoundError as error:
+        remedy = f"it lay there when {run_dir} was trained: put it, or a link to it, there"
+        raise FileNotFoundError(f"{error}; {remedy}") from None
     load_state(model, weights, str(run_dir))
     extra = {"step": best["step"], "loss": best["loss"], "weights": "ema", **_provenance(manifests)}
     if raw.get("continued_from"):
