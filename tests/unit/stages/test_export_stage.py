@@ -190,7 +190,7 @@ def test_a_pattern_that_transformers_does_not_know_is_said_in_one_line(
 
 
 def test_a_frozen_model_that_moved_since_is_asked_for_where_it_lay(run_dir: Path, manifests: list[Path]) -> None:
-    trained = replace(TRAINED, conditioner=T5ConditionerConfig(path=str(run_dir / "t5")))
+    trained = replace(TRAINED, conditioner=T5ConditionerConfig(kind="t5", path=str(run_dir / "t5")))
     write_json(run_dir / "config.json", {**asdict(trained), "versions": {"torch": "x"}, "digests": {}})
     with pytest.raises(
         FileNotFoundError, match=r"no folder \S*/run/t5.*; it lay there when \S*/run was trained: put it"
