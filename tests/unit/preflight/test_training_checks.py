@@ -203,6 +203,7 @@ def test_the_command_writes_a_page_and_says_ok(
     project: SmallProject, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("musicgen_core.preflight.overfit.RANGE_STEPS", 12)
+    monkeypatch.chdir(project.home)  # else it would be laid over the config.yaml here
     config = project.home / "config.yaml"
     root = project.root
     config.write_text(
