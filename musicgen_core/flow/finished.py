@@ -15,7 +15,6 @@ from typing import Any
 
 from musicgen_core.flow import workers
 from musicgen_core.stages import STAGES
-from musicgen_core.util.process import describe_process
 from musicgen_core.util.receipt import Receipt, check_inputs, compare, read_receipt, receipt_path
 
 
@@ -43,11 +42,9 @@ def _is_made(stage: str, config: Any, output: Path) -> bool:
 
 
 def _is_of_this_run(output: Path, receipt: Receipt) -> bool:
-    """Whether the command that made an output began after this snakemake did. Raises OSError without a note of that.
+    """Whether the command that made an output began after this snakemake did. Raises ValueError if that is not known.
 
     Both times are those of files, and on one file system: on NFS the server's clock sets both; elsewhere a node's may.
     The clock of a node that is behind loses outputs; one that is ahead by less than an old command took keeps none.
     """
-    me = describe_process()
-    begun_sec = (workers.FOLDER / f"{me['host']}-{me['pid']}.json").stat().st_mtime
-    return receipt_path(output).stat().st_mtime - receipt.seconds > begun_sec
+    return receipt_path(output).stat().st_mtime - receipt.seconds > workers.begun_sec()

@@ -31,6 +31,9 @@ SILENT_SEC = 300.0
 """After so long without a touch, a snakemake on another machine is taken to be gone."""
 
 
+_here: list[Presence] = []
+
+
 class Presence:
     """The note of this process, from `register` to its end: normal, by an error, or by Ctrl-C."""
 
@@ -40,6 +43,8 @@ class Presence:
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._beat, daemon=True)
         write_json(self.path, self.note)
+        self.begun_sec = self.path.stat().st_mtime
+        """By the clock of the file system, which later touches of the note do not move."""
         self.thread.start()
 
     def withdraw(self) -> None:
@@ -60,8 +65,16 @@ class Presence:
 def register(locks: Iterable[str] = ()) -> Presence:
     """Say that this process works here, and which of Snakemake's lock files are its own, until it ends."""
     presence = Presence(locks)
+    _here.append(presence)
     atexit.register(presence.withdraw)
     return presence
+
+
+def begun_sec() -> float:
+    """When this process registered, by the file system's clock. Raises ValueError if it did not."""
+    if not _here:
+        raise ValueError("this process has not registered")
+    return _here[-1].begun_sec
 
 
 def is_locked() -> bool:

@@ -101,7 +101,7 @@ def test_a_set_up_gets_more_time_and_the_one_behind_is_named(hub: Hub, monkeypat
     zero, one = join(hub, 0), join(hub, 1)
     beat(one, 3, set_up=True)
     beat(zero, 7, waiting=True, idle_sec=2 * LIMIT_SEC)  # it waits at its first step: not for too long yet
-    time.sleep(0.5)
+    time.sleep(1.5)
     beat(zero, 7, waiting=True, idle_sec=4 * LIMIT_SEC)
     verdict = hear(one)
     assert (verdict["kind"], verdict["ranks"]) == ("stalled", [1])
@@ -116,7 +116,7 @@ def test_a_set_up_that_works_may_take_any_time(hub: Hub, monkeypatch: pytest.Mon
     for idle_sec in (0.0, 9 * LIMIT_SEC):
         beat(zero, 7, waiting=True, idle_sec=idle_sec)
         beat(one, 3, set_up=True, busy=True, idle_sec=idle_sec)
-        time.sleep(0.6)
+        time.sleep(1.5)
     beat(one, 3, set_up=True, idle_sec=10 * LIMIT_SEC)
     verdict = hear(one)
     assert (verdict["kind"], verdict["ranks"]) == ("stalled", [1]), "once it works no more"
