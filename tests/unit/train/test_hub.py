@@ -97,27 +97,27 @@ def test_who_stalls(hub: Hub, first: dict[str, Any], second: dict[str, Any], gui
 
 
 def test_a_set_up_gets_more_time_and_the_one_behind_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "SET_UP_LEAST_SEC", 3 * LIMIT_SEC)
+    monkeypatch.setattr(hub_module, "SET_UP_LEAST_SEC", 9 * LIMIT_SEC)
     zero, one = join(hub, 0), join(hub, 1)
     beat(one, 3, set_up=True)
     beat(zero, 7, waiting=True, idle_sec=2 * LIMIT_SEC)  # it waits at its first step: not for too long yet
     time.sleep(1.5)
-    beat(zero, 7, waiting=True, idle_sec=4 * LIMIT_SEC)
+    beat(zero, 7, waiting=True, idle_sec=10 * LIMIT_SEC)
     verdict = hear(one)
     assert (verdict["kind"], verdict["ranks"]) == ("stalled", [1])
-    assert "no progress for 3 s (2.5 x upkeep.stall_limit_sec in a set-up); it was at: data" in verdict["line"]
+    assert "no progress for 9 s (2.5 x upkeep.stall_limit_sec in a set-up); it was at: data" in verdict["line"]
     for lines in (zero, one):
         lines.connection.close()
 
 
 def test_a_set_up_that_works_may_take_any_time(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "SET_UP_LEAST_SEC", 3 * LIMIT_SEC)
+    monkeypatch.setattr(hub_module, "SET_UP_LEAST_SEC", 9 * LIMIT_SEC)
     zero, one = join(hub, 0), join(hub, 1)
-    for idle_sec in (0.0, 9 * LIMIT_SEC):
+    for idle_sec in (0.0, 20 * LIMIT_SEC):
         beat(zero, 7, waiting=True, idle_sec=idle_sec)
         beat(one, 3, set_up=True, busy=True, idle_sec=idle_sec)
         time.sleep(1.5)
-    beat(one, 3, set_up=True, idle_sec=10 * LIMIT_SEC)
+    beat(one, 3, set_up=True, idle_sec=21 * LIMIT_SEC)
     verdict = hear(one)
     assert (verdict["kind"], verdict["ranks"]) == ("stalled", [1]), "once it works no more"
     for lines in (zero, one):
