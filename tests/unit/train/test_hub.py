@@ -100,8 +100,9 @@ def test_a_set_up_gets_more_time_and_the_one_behind_is_named(hub: Hub, monkeypat
     monkeypatch.setattr(hub_module, "SET_UP_LEAST_SEC", 9 * LIMIT_SEC)
     zero, one = join(hub, 0), join(hub, 1)
     beat(one, 3, set_up=True)
-    beat(zero, 7, waiting=True, idle_sec=2 * LIMIT_SEC)  # it waits at its first step: not for too long yet
-    time.sleep(1.5)
+    for idle_sec in (0.0, 2 * LIMIT_SEC):  # it waits at its first step: not for too long yet
+        beat(zero, 7, waiting=True, idle_sec=idle_sec)
+        time.sleep(1.0)
     beat(zero, 7, waiting=True, idle_sec=10 * LIMIT_SEC)
     verdict = hear(one)
     assert (verdict["kind"], verdict["ranks"]) == ("stalled", [1])
