@@ -36,7 +36,11 @@ MISTAKES: list[tuple[str, Callable[[Project], object], str]] = [
         "conditioner.path: no folder t5",
     ),
     ("no codec", lambda p: p.config["codec"].update(path="nowhere"), "nowhere/config.json: absent"),
-    ("results is a file", lambda p: p.config.update(results="codec/config.json"), "codec/config.json/plan/mine/.*: Not a directory"),
+    (
+        "results is a file",
+        lambda p: p.config.update(results="codec/config.json"),
+        "codec/config.json/plan/mine/.*: Not a directory",
+    ),
 ]
 
 
